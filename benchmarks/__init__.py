@@ -1,0 +1,1 @@
+"""Latency measurements on the host and on devices."""

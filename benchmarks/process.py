@@ -1,0 +1,106 @@
+"""A worker process on this machine, one for each model under measurement."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from maskconver_mobile.benchmarks import worker
+from maskconver_mobile.errors import MaskConverError
+
+
+class WorkerProcess:
+    """`worker.py` serving one model; a context manager that never leaves the process behind.
+
+    Attributes:
+        facts: what the worker said once the model was loaded: runtime, versions, load and first-run times.
+        peak_rss_kib: largest resident memory so far.
+    """
+
+    def __init__(self, model: Path, threads: int, inputs: Mapping[str, Any] | None = None) -> None:
+        if not model.is_file():
+            raise MaskConverError(f"{model}: no such model file")
+        self._model = model
+        self._command = [sys.executable, "-m", worker.__name__, str(model), "--threads", str(threads)]
+        self._inputs = inputs
+        self.facts: dict[str, Any] = {}
+        self.peak_rss_kib = 0
+
+    def __enter__(self) -> "WorkerProcess":
+        self._log: IO[bytes] = tempfile.TemporaryFile()
+        with tempfile.TemporaryDirectory() as folder:
+            if self._inputs is not None:
+                path = os.path.join(folder, "inputs.npz")
+                np.savez(path, **self._inputs)
+                self._command += ["--inputs", path]
+            self._process = subprocess.Popen(  # noqa: S603
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+                start_new_session=True,
+            )
+            try:
+                self.facts = self._read()
+            except BaseException:
+                self.__exit__()
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def turn(self, runs: int, settle_ms: int = 0) -> list[float]:
+        """Times of `runs` runs in a row, in milliseconds, after untimed ones of `settle_ms` in all.
+
+        Raises:
+            MaskConverError: the process died.
+        """
+        answer = self._ask(f"turn {settle_ms} {runs}\n")
+        self.peak_rss_kib = answer["peak_rss_kib"]
+        return list(answer["samples_ms"])
+
+    def reload(self) -> float:
+        """Time to load the model once more, with file and library warm, in milliseconds.
+
+        Raises:
+            MaskConverError: the process died.
+        """
+        return float(self._ask("reload\n")["load_warm_ms"])
+
+    def _ask(self, request: str) -> dict[str, Any]:
+        if self._process.stdin is None:
+            raise AssertionError("opened with a pipe")
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(request)
+            self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        if self._process.stdout is None:
+            raise AssertionError("opened with a pipe")
+        line = self._process.stdout.readline()
+        if not line:
+            raise MaskConverError(f"{self._model}: its process {self._death()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise MaskConverError(f"{self._model}: {answer['error']}")
+        return answer
+
+    def _death(self) -> str:
+        code = self._process.wait()
+        self._log.seek(0)
+        last = self._log.read().decode(errors="replace").strip().splitlines()[-1:]
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"{how}; its last words: {last[0][:200] if last else 'none'}"

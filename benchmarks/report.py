@@ -1,0 +1,203 @@
+"""A report for people: one HTML page that needs no network, and a table for the terminal.
+
+Times that come from an emulated processor are never shown as latency.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskconver_mobile.benchmarks import svg
+from maskconver_mobile.benchmarks.profile import by_type
+from maskconver_mobile.benchmarks.results import Machine, Report, Result
+from maskconver_mobile.benchmarks.stages import STAGES
+from maskconver_mobile.files import write_atomically
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EMULATED = "emulated"
+TOP_OPERATORS = 15
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _mebibytes(kib: int | None) -> str:
+    return "" if kib is None else f"{kib / 1024:.1f}"
+
+
+def _ratio(result: Result) -> str:
+    found = result.ratio_to_first
+    return "" if found is None else f"{found.median:.3f} [{found.p25:.3f}, {found.p75:.3f}]"
+
+
+LATENCY: tuple[tuple[str, Callable[[Result], str]], ...] = (
+    ("p50 ms", lambda r: _milliseconds(r.invoke.p50)),
+    ("p90 ms", lambda r: _milliseconds(r.invoke.p90)),
+    ("p95 ms", lambda r: _milliseconds(r.invoke.p95)),
+    ("mean ms", lambda r: _milliseconds(r.invoke.mean)),
+    ("std ms", lambda r: _milliseconds(r.invoke.std)),
+    ("min ms", lambda r: _milliseconds(r.invoke.min)),
+    ("ratio to first", _ratio),
+    ("load cold / warm ms", lambda r: f"{_milliseconds(r.load_cold_ms)} / {_milliseconds(r.load_warm_ms)}"),
+    ("first run ms", lambda r: _milliseconds(r.first_invoke_ms)),
+)
+SIZES: tuple[tuple[str, Callable[[Result], str]], ...] = (
+    ("runs", lambda r: str(r.invoke.count)),
+    ("peak MiB", lambda r: _mebibytes(r.peak_rss_kib)),
+    ("file MiB", lambda r: f"{r.size_bytes / 2**20:.2f}"),
+)
+
+
+def rows(report: Report) -> Iterator[list[str]]:
+    """Rows of the table, the header first; latency cells of emulated machines hold that word instead."""
+    yield ["machine", "model", *(name for name, _ in (*LATENCY, *SIZES))]
+    for result in report.results:
+        emulated = report.machine_of(result).emulated
+        times = [EMULATED if emulated else cell(result) for _, cell in LATENCY]
+        yield [result.machine, result.title, *times, *(cell(result) for _, cell in SIZES)]
+
+
+def table(report: Report) -> "Table":
+    """The short table for a terminal."""
+    from rich.table import Table
+
+    header, *lines = rows(report)
+    shown = [i for i, name in enumerate(header) if not name.startswith(("load", "first", "mean", "std", "file"))]
+    found = Table(*(header[i] for i in shown), title="Latency of the model's run")
+    for line in lines:
+        found.add_row(*(line[i] for i in shown))
+    return found
+
+
+def notes(report: Report) -> list[str]:
+    """Everything a reader should know before believing the numbers, one line each."""
+    found = [] if report.complete else ["This report is partial: something failed or was interrupted."]
+    for machine in report.machines:
+        if machine.emulated:
+            found.append(f"{machine.id}: its processor is emulated; its times are no latency and are not shown.")
+        found += [f"{machine.id}: {machine.error}"] if machine.error else []
+        found += [f"{machine.id}: {warning}" for warning in machine.warnings]
+    for result in report.results:
+        found += [f"{result.machine}: {result.title}: {warning}" for warning in result.warnings]
+        if result.profile is not None and result.profile.missing:
+            found.append(f"{result.machine}: {result.title}: no operator times: {result.profile.missing}")
+    return found
+
+
+def save_html(report: Report, path: Path) -> None:
+    """Write the page, whole or not at all.
+
+    Raises:
+        MaskConverError: it cannot be written.
+    """
+    write_atomically(path, to_html(report).encode())
+
+
+def to_html(report: Report) -> str:
+    """The report as one page: notes, table, plots, machines, and the settings."""
+    real = [result for result in report.results if not report.machine_of(result).emulated]
+    body = "".join(
+        (
+            f"<h1>Benchmark</h1><p>{escape(report.created)}</p>",
+            "".join(f'<p class="note">{escape(note)}</p>' for note in notes(report)),
+            _section("Results", _table(list(rows(report))) if report.results else ""),
+            _section("Latency distribution", _distribution(real)),
+            _section("256 and 640 pixels, side by side", _by_size(real)),
+            _section("Stages, from file to segments (medians)", _stages(real)),
+            "".join(_section(f"Operators: {r.machine}, {r.title}", _operators(r)) for r in real if r.profile),
+            "".join(_section(f"Machine {machine.id}", _machine(machine)) for machine in report.machines),
+            _section("Settings", _table([["option", "value"], *_pairs(report.settings)])),
+        )
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Benchmark</title>'
+        f"<style>{STYLE}</style></head><body>{body}</body></html>"
+    )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    header = "".join(f"<th>{escape(cell)}</th>" for cell in lines[0])
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines[1:])
+    return f'<div class="wide"><table><tr>{header}</tr>{body}</table></div>'
+
+
+def _label(result: Result) -> str:
+    return result.title if result.machine == "host" else f"{result.machine}: {result.title}"
+
+
+def _distribution(results: Sequence[Result]) -> str:
+    if not results:
+        return ""
+    legend = (
+        "<p>Every dot is one run; box: p25 to p75; dark line: median (mean where there is none); red line: p90.</p>"
+    )
+    return legend + svg.boxes([(_label(r), r.invoke, r.samples_ms) for r in results], "ms")
+
+
+def _by_size(results: Sequence[Result]) -> str:
+    sized = [result for result in results if result.input_size is not None]
+    if len({result.input_size for result in sized}) < 2:
+        return ""
+    groups: dict[str, dict[int, float]] = {}
+    for result in sized:
+        if result.input_size is not None:
+            key = f"{result.recipe}; {result.machine}, {result.runtime}, {result.threads} threads"
+            groups.setdefault(key, {})[result.input_size[0]] = result.invoke.typical
+    lines = [(f"{size} px: {key}", ms) for key, group in groups.items() for size, ms in sorted(group.items())]
+    return svg.bars(lines, "ms")
+
+
+def _stages(results: Sequence[Result]) -> str:
+    staged = [result for result in results if result.stages]
+    lines = [(_label(r), [r.stages[stage].typical for stage in STAGES]) for r in staged]
+    return svg.stacked(lines, STAGES, "ms") if lines else ""
+
+
+def _operators(result: Result) -> str:
+    profile = result.profile
+    if profile is None or profile.missing:
+        return ""
+    slowest = sorted(profile.operators, key=lambda op: -op.ms)[:TOP_OPERATORS]
+    summary = (
+        f"<p>{profile.sum_ms:.2f} ms in {len(profile.operators)} operators, of which "
+        f"{sum(op.partition is not None for op in profile.operators)} in {profile.partitions} delegate partitions; "
+        f"a profiled run takes {profile.wall_ms:.2f} ms.</p>"
+    )
+    types = svg.bars([(f"{g.count:g} × {g.type}", g.ms) for g in by_type(profile.operators)[:TOP_OPERATORS]], "ms")
+    single = svg.bars([(f"{op.type} {op.name}", op.ms) for op in slowest], "ms")
+    return f"{summary}<h3>By type</h3>{types}<h3>Slowest</h3>{single}"
+
+
+def _machine(machine: Machine) -> str:
+    known: list[list[str]] = [["emulated", "yes"]] if machine.emulated else []
+    return _table([["what", "value"], *known, *_pairs(machine.environment)])
+
+
+def _pairs(values: Any) -> list[list[str]]:
+    return [[str(k), v if isinstance(v, str) else json.dumps(v, default=str)] for k, v in values.items()]
+
+
+STYLE = """
+:root{color-scheme:light dark;--ink:#1c2733;--paper:#fff;--line:#d8dee4;--soft:#f4f6f8}
+@media(prefers-color-scheme:dark){:root{--ink:#dfe6ec;--paper:#14191f;--line:#36414c;--soft:#1d242c}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);
+max-width:1060px;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.6rem;margin:0}h2{font-size:1.15rem;margin:2rem 0 .5rem}h3{font-size:1rem;margin:1rem 0 .3rem}
+table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
+th,td{border:1px solid var(--line);padding:.25rem .5rem;text-align:left}th{background:var(--soft)}
+.wide{overflow-x:auto}.note{border-left:4px solid #d9822b;background:var(--soft);padding:.4rem .8rem;margin:.4rem 0}
+.key{margin-right:1rem}.key i{display:inline-block;width:.8em;height:.8em;margin-right:.35em}
+svg{width:100%;height:auto;font-size:12px}svg text{fill:var(--ink)}.label{text-anchor:end}
+.tick{text-anchor:middle;opacity:.7;font-size:11px}.grid{stroke:var(--line)}.dots{fill:#2f6db3;opacity:.45}
+.box{fill:#2f6db3;fill-opacity:.2;stroke:#2f6db3}.median{stroke:var(--ink);stroke-width:2.5}
+.p90{stroke:#c64646;stroke-width:2}.range{stroke:#5a6b7b;stroke-width:1.5}
+"""

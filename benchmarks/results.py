@@ -1,0 +1,183 @@
+"""What a benchmark writes: one JSON file, described by the classes here (field by field, in their docstrings).
+
+Times are milliseconds, memory is KiB. A reader must check `schema` and `emulated` before it believes a number.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maskconver_mobile.benchmarks.profile import Operator, Profile
+from maskconver_mobile.benchmarks.stats import Ratio, Statistics
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.files import write_atomically
+
+SCHEMA = 1
+MAX_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model with one runtime and one number of threads on one machine.
+
+    Attributes:
+        machine: `id` of its machine in the same report.
+        model: path as given.
+        sha256: of the model file.
+        size_bytes: of the model file.
+        input_size: (height, width) of the model's image, None where the file has no model card.
+        recipe: fusion level, target and number format from the model card, or empty.
+        runtime: `litert`, `onnxruntime` or `tflite` (inside benchmark_model).
+        runtime_version: version of that package, or empty.
+        runner: `worker` (this package's) or `benchmark_model` (Google's).
+        accelerator: `cpu` or `gpu`.
+        threads: threads of the CPU kernels.
+        cores: mask of the cores it was bound to, such as `0xf0`, or empty.
+        invoke: timings of the model's run alone.
+        samples_ms: every timing in the order taken; empty where the runner tells only its averages.
+        load_cold_ms: first load in a fresh process.
+        load_warm_ms: second load in that process.
+        first_invoke_ms: first run after the first load.
+        peak_rss_kib: largest resident memory of the fresh process.
+        rss_before_load_kib: part of it that was there before the model.
+        drift: last quarter over first quarter; above 1 the run slowed down.
+        ratio_to_first: against the first model of the same call, round by round.
+        stages: the way from an image file to segments: decode, preprocess, invoke, merge.
+        profile: operator times.
+        warnings: what a reader should know before believing the numbers.
+    """
+
+    machine: str
+    model: str
+    sha256: str
+    size_bytes: int
+    runtime: str
+    runner: str
+    threads: int
+    invoke: Statistics
+    input_size: tuple[int, int] | None = None
+    recipe: str = ""
+    runtime_version: str = ""
+    accelerator: str = "cpu"
+    cores: str = ""
+    samples_ms: tuple[float, ...] = ()
+    load_cold_ms: float | None = None
+    load_warm_ms: float | None = None
+    first_invoke_ms: float | None = None
+    peak_rss_kib: int | None = None
+    rss_before_load_kib: int | None = None
+    drift: float | None = None
+    ratio_to_first: Ratio | None = None
+    stages: Mapping[str, Statistics] = field(default_factory=dict)
+    profile: Profile | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The model and how it was run, in a few words."""
+        parts = [Path(self.model).name, self.runtime, f"{self.threads} threads"]
+        return ", ".join([*parts, *filter(None, (self.accelerator.replace("cpu", ""), self.cores))])
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where results come from.
+
+    Attributes:
+        id: `host` or the device's serial.
+        emulated: its processor is emulated, so that its times say nothing about latency.
+        environment: what could be found out about it; every key is optional.
+        error: why its results are missing or partial, or empty.
+        warnings: what a reader should know about the machine's state.
+    """
+
+    id: str
+    emulated: bool = False
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one call measured.
+
+    Attributes:
+        created: UTC time in ISO 8601.
+        settings: the options of the call.
+        machines: where it ran.
+        results: what it measured, in order.
+        complete: false where something failed or was interrupted and results are missing.
+    """
+
+    created: str
+    settings: Mapping[str, Any]
+    machines: tuple[Machine, ...]
+    results: tuple[Result, ...]
+    complete: bool = True
+
+    def machine_of(self, result: Result) -> Machine:
+        """The machine that a result comes from."""
+        return next(machine for machine in self.machines if machine.id == result.machine)
+
+    def to_json(self) -> str:
+        """The report as it stands in a file."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file, whole or not at all.
+
+        Raises:
+            MaskConverError: it cannot be written.
+        """
+        write_atomically(path, self.to_json().encode())
+
+    @classmethod
+    def load(cls, path: Path) -> "Report":
+        """Read a report back.
+
+        Raises:
+            MaskConverError: the file is missing, no report, or a report of another schema.
+        """
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise MaskConverError(f"{path}: larger than {MAX_BYTES} bytes; expected a benchmark's JSON file")
+            raw = json.loads(path.read_bytes())
+            schema = raw["schema"]
+        except OSError as error:
+            raise MaskConverError(f"{path}: cannot be read ({error.strerror})") from error
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise MaskConverError(f"{path}: is no JSON file that `benchmark` wrote ({error!r})") from error
+        if schema != SCHEMA:
+            raise MaskConverError(f"{path}: has schema {schema!r} and this version reads {SCHEMA}")
+        try:
+            return cls(
+                created=str(raw["created"]),
+                settings=dict(raw["settings"]),
+                machines=tuple(_machine(item) for item in raw["machines"]),
+                results=tuple(_result(item) for item in raw["results"]),
+                complete=bool(raw["complete"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MaskConverError(f"{path}: its content is malformed ({error!r})") from error
+
+
+def _machine(raw: dict[str, Any]) -> Machine:
+    return Machine(**{**raw, "warnings": tuple(raw["warnings"])})
+
+
+def _result(raw: dict[str, Any]) -> Result:
+    values = dict(raw)
+    values["invoke"] = Statistics(**raw["invoke"])
+    values["stages"] = {name: Statistics(**stage) for name, stage in raw["stages"].items()}
+    values["samples_ms"], values["warnings"] = tuple(raw["samples_ms"]), tuple(raw["warnings"])
+    if raw["input_size"]:
+        values["input_size"] = tuple(raw["input_size"])
+    if raw["ratio_to_first"]:
+        values["ratio_to_first"] = Ratio(**raw["ratio_to_first"])
+    if raw["profile"]:
+        operators = tuple(Operator(**operator) for operator in raw["profile"]["operators"])
+        values["profile"] = Profile(**{**raw["profile"], "operators": operators})
+    return Result(**values)

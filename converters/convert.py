@@ -1,0 +1,101 @@
+"""Checkpoint and YAML in, one model file out."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from maskconver_mobile.card import Category, ModelCard
+from maskconver_mobile.converters.checkpoint import read_checkpoint
+from maskconver_mobile.converters.config import ModelConfig, read_config
+from maskconver_mobile.converters.graph import GraphSpec
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.files import ensure_writable, write_atomically
+from maskconver_mobile.labels import coco_panoptic, generic_categories, read_categories
+
+SIZES = range(32, 4097)
+
+
+def convert(
+    config: str | Path,
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    spec: GraphSpec | None = None,
+    precision: str = "float32",
+    input_size: tuple[int, int] | None = None,
+    labels: str | Path | None = None,
+) -> ModelCard:
+    """Write one self-describing .tflite file.
+
+    Args:
+        config: Model Garden YAML.
+        checkpoint: prefix, `.index` file or folder.
+        output: file to write; it appears whole or not at all.
+        spec: fusion level, target, input type and, for `panoptic`, output size (height, width).
+        precision: of the weights, `float32` or `float16`.
+        input_size: (height, width) instead of the configuration's.
+        labels: JSON in the COCO panoptic categories format; COCO's own names for COCO's class count if not given.
+
+    Returns:
+        The card that stands in the file.
+
+    Raises:
+        MaskConverError: anything about the input or the output is not as it should be.
+    """
+    output = Path(output)
+    if output.suffix != ".tflite":
+        raise MaskConverError(f"{output}: unknown model format {output.suffix or '(no suffix)'!r}; name it *.tflite")
+    ensure_writable(output)
+    spec = spec or GraphSpec()
+    settings = read_config(config)
+    if input_size is not None:
+        settings = settings.with_input_size(input_size)
+    for name, size in (("input size", settings.input_size), ("output size", spec.output_size)):
+        if size is not None and not all(side in SIZES for side in size):
+            raise MaskConverError(
+                f"{name} {size[0]}x{size[1]}: each side must be from {SIZES[0]} to {SIZES[-1]} pixels"
+            )
+    if spec.output_size is not None and spec.level != "panoptic":
+        raise MaskConverError(f"an output size belongs to level panoptic; level {spec.level} has none")
+    categories = _categories(settings, labels)
+
+    from maskconver_mobile.converters.tflite import finish_tflite, make_card, to_tflite
+
+    weights = read_checkpoint(checkpoint)
+    with _quiet():
+        content = to_tflite(settings, weights, spec, precision)
+    card = make_card(settings, weights, spec, precision, output.stem, categories)
+    write_atomically(output, finish_tflite(content, card, settings, weights))
+    return card
+
+
+def _categories(config: ModelConfig, labels: str | Path | None) -> tuple[Category, ...]:
+    """The label set that fits the configuration's class count."""
+    if labels is not None:
+        categories = read_categories(labels)
+        beyond = [c.id for c in categories if not 0 < c.id < config.num_classes]
+        if beyond:
+            raise MaskConverError(f"{labels}: category id {beyond[0]} is outside 1..{config.num_classes - 1}")
+        return categories
+    if (config.num_classes, config.num_thing_classes) == (201, 91):
+        return coco_panoptic()
+    return generic_categories(config.num_classes, config.num_thing_classes)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the converter's native logging off the terminal; it shows if the conversion fails."""
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            log.seek(0)
+            os.write(saved, log.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

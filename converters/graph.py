@@ -1,0 +1,116 @@
+"""Configuration, weights, fusion level and target -> one function of the image, ready for an exporter."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskconver_mobile.card import InputType, Level
+from maskconver_mobile.converters import fast, postprocess
+from maskconver_mobile.converters.checkpoint import Weights
+from maskconver_mobile.converters.config import ModelConfig
+from maskconver_mobile.converters.layers import Layers
+from maskconver_mobile.converters.network import Heads, maskconver
+from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
+from maskconver_mobile.converters.postprocess import MergeThresholds, Proposals, Tail, read_tail
+from maskconver_mobile.converters.targets import TARGETS, Target
+
+MEAN = tuple(255 * m for m in (0.485, 0.456, 0.406))
+STD = tuple(255 * s for s in (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """Where the graph ends, what it takes, and for whom it is written. `output_size` belongs to `panoptic` alone."""
+
+    level: Level = "masks"
+    target: Target = "cpu"
+    input_type: InputType = "uint8"
+    output_size: tuple[int, int] | None = None
+
+
+def small_area_threshold(config: ModelConfig, size: tuple[int, int]) -> float:
+    """The configuration's threshold counts pixels at `padded_output_size`; this one counts them at `size`."""
+    height, width = config.padded_output_size
+    return config.small_area_threshold * (size[0] * size[1]) / (height * width)
+
+
+def build(
+    config: ModelConfig, weights: Weights, spec: GraphSpec
+) -> Callable[[TensorFlowOps, Tensor], dict[str, Tensor]]:
+    """The graph as a function from operations and an image [1, H, W, 3] to named outputs."""
+    rewrites = TARGETS[spec.target]
+
+    def graph(ops: TensorFlowOps, image: Tensor) -> dict[str, Tensor]:
+        layers = Layers(ops, weights, config.norm_epsilon, rewrites)
+        input_scale = STD if rewrites.fold_normalisation and spec.input_type == "uint8" else None
+        heads = maskconver(layers, config, normalised(layers, image, spec.input_type), input_scale)
+        heatmap = layers.apply(heads.classes.features, heads.classes.pointwise)
+        if spec.level == "heads":
+            return {
+                "class_heatmap": heatmap,
+                "mask_embedding_map": layers.apply(heads.mask_embeddings.features, heads.mask_embeddings.pointwise),
+                "pixel_embeddings": layers.apply(heads.pixel_embeddings.features, heads.pixel_embeddings.pointwise),
+            }
+        found = find_proposals(layers, heatmap, config.num_instances)
+        logits = find_masks(layers, heads, read_tail(weights, config), found)
+        k = config.num_instances
+        outputs = {"classes": ops.reshape(found.classes, [1, k]), "scores": ops.reshape(found.scores, [1, k])}
+        if spec.level == "masks":
+            return {**outputs, "mask_logits": logits}
+        category_map, instance_map = merge(layers, config, spec, found, logits)
+        return {"category_map": category_map, "instance_map": instance_map, **outputs}
+
+    return graph
+
+
+def normalised(layers: Layers, image: Tensor, input_type: InputType) -> Tensor:
+    """`(pixel - mean) / std` of a uint8 image; a float32 one comes normalised.
+
+    Where the division is folded into the first convolution, the subtraction is left. It runs on whole rows [W * 3]:
+    a broadcast over three channels would use three lanes of a vector unit at a time.
+    """
+    ops = layers.ops
+    if input_type == "float32":
+        return image
+    pixels = ops.cast(image, np.float32)
+    if not layers.rewrites.fold_normalisation:
+        return (pixels - ops.constant(MEAN)) * ops.constant(1 / np.asarray(STD))
+    shape = ops.shape(image)
+    row = shape[2] * shape[3]
+    centred = ops.reshape(pixels, [shape[1], row]) - ops.constant(np.tile(MEAN, shape[2]))
+    return ops.reshape(centred, shape)
+
+
+def find_proposals(layers: Layers, heatmap: Tensor, k: int) -> Proposals:
+    """The K best centres."""
+    form = fast.proposals if layers.rewrites.two_stage_top_k else postprocess.proposals
+    return form(layers.ops, heatmap, k)
+
+
+def find_masks(layers: Layers, heads: Heads, tail: Tail, found: Proposals) -> Tensor:
+    """Mask logits [1, h, w, K] of the proposals."""
+    ops, rewrites = layers.ops, layers.rewrites
+    if rewrites.lazy_embeddings:
+        embeddings = fast.gather_embeddings(layers, heads.mask_embeddings, found.locations)
+    else:
+        dense = layers.apply(heads.mask_embeddings.features, heads.mask_embeddings.pointwise)
+        _, height, width, size = ops.shape(dense)
+        embeddings = ops.gather(ops.reshape(dense, [height * width, size]), found.locations)
+    if rewrites.fold_classifier:
+        return fast.mask_logits(layers, tail, found, embeddings, heads.pixel_embeddings)
+    pixels = layers.apply(heads.pixel_embeddings.features, heads.pixel_embeddings.pointwise)
+    return postprocess.mask_logits(layers, tail, found, embeddings, pixels)
+
+
+def merge(
+    layers: Layers, config: ModelConfig, spec: GraphSpec, found: Proposals, logits: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Category and instance map at the output size."""
+    size = spec.output_size or config.default_output_size
+    thresholds = MergeThresholds(
+        config.object_mask_threshold, config.overlap_threshold, small_area_threshold(config, size)
+    )
+    ids = np.arange(config.num_classes)
+    is_thing = (ids > 0) & (ids < config.num_thing_classes)
+    return postprocess.panoptic(layers.ops, found, logits, size, thresholds, is_thing, hard_sigmoid=config.hard_sigmoid)

@@ -1,0 +1,161 @@
+"""Layers as the checkpoint names them: read weights, fold the norm, emit the operation."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskconver_mobile.converters.checkpoint import Weights
+from maskconver_mobile.converters.folding import (
+    Affine,
+    Array,
+    fold_batch_norm,
+    fold_input_scale,
+    split_depthwise,
+    split_projection,
+)
+from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
+from maskconver_mobile.converters.targets import TARGETS, Rewrites
+from maskconver_mobile.errors import MaskConverError
+
+LAYER_NORM_EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """Scale and shift of a layer norm."""
+
+    gamma: Array
+    beta: Array
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """A layer that acts on each location alone: affine map, layer norm if any, relu if wanted. Kernel [in, out]."""
+
+    kernel: Array
+    bias: Array
+    norm: LayerNorm | None = None
+    relu: bool = False
+
+
+class Layers:
+    """Binds operations, weights and the norm's epsilon. Input channels are read off the tensors."""
+
+    def __init__(
+        self, ops: TensorFlowOps, weights: Weights, epsilon: float, rewrites: Rewrites = TARGETS["reference"]
+    ) -> None:
+        self.ops = ops
+        self.weights = weights
+        self.epsilon = epsilon
+        self.rewrites = rewrites
+
+    def conv(
+        self,
+        x: Tensor,
+        path: str,
+        norm: str,
+        filters: int,
+        kernel: int = 1,
+        stride: int = 1,
+        *,
+        relu: bool = True,
+        layer_norm: bool = False,
+        input_scale: tuple[float, float, float] | None = None,
+    ) -> Tensor:
+        """Convolution (of x / input_scale), norm, relu."""
+        shape = (kernel, kernel, self.ops.shape(x)[-1], filters)
+        affine, after = self._normed(self.weights(f"{path}/kernel", shape), norm, filters, layer_norm)
+        if input_scale is not None:
+            affine = affine._replace(kernel=fold_input_scale(affine.kernel, input_scale))
+        y = self.ops.conv(x, *affine, stride=stride, relu=relu and after is None)
+        return self._finish(y, after, relu)
+
+    def depthwise(
+        self,
+        x: Tensor,
+        path: str,
+        norm: str | None,
+        kernel: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        layer_norm: bool = False,
+    ) -> Tensor:
+        """Depthwise convolution, then norm and relu unless there is no norm."""
+        channels = self.ops.shape(x)[-1]
+        raw = self.weights(f"{path}/depthwise_kernel", (kernel, kernel, channels, 1))
+        if norm is None:
+            return self.ops.depthwise(x, raw, None, stride=stride, dilation=(dilation, dilation))
+        affine, after = self._normed(raw, norm, channels, layer_norm, depthwise=True)
+        if self.rewrites.split_depthwise and stride == dilation == 1:
+            y = self._split(x, affine, relu=after is None)
+        else:
+            y = self.ops.depthwise(x, *affine, stride=stride, dilation=(dilation, dilation), relu=after is None)
+        return self._finish(y, after, True)
+
+    def _split(self, x: Tensor, affine: Affine, *, relu: bool) -> Tensor:
+        first, *others = split_depthwise(affine.kernel)
+        y = self.ops.depthwise(x, first.kernel, affine.bias, dilation=first.dilation, relu=relu and not others)
+        for piece in others:
+            y = y + self.ops.depthwise(x, piece.kernel, None, dilation=piece.dilation)
+        return self.ops.relu(y) if relu and others else y
+
+    def project(self, x: Tensor, vector: Tensor, path: str, norm: str, filters: int) -> Tensor:
+        """A 1x1 convolution, norm and relu of x joined with a vector [1, 1, 1, c] that is the same everywhere."""
+        channels = self.ops.shape(vector)[-1]
+        shape = (1, 1, self.ops.shape(x)[-1] + channels, filters)
+        affine, _ = self._normed(self.weights(f"{path}/kernel", shape), norm, filters, False)
+        kernel, vector_kernel = split_projection(affine.kernel, channels)
+        offset = self.ops.conv(vector, vector_kernel, affine.bias)
+        return self.ops.relu(self.ops.conv(x, kernel, np.zeros(filters, np.float32)) + offset)
+
+    def pointwise(self, path: str, norm: str, shape: tuple[int, int], *, layer_norm: bool) -> Pointwise:
+        """A 1x1 convolution with norm and relu, not applied yet."""
+        raw = self.weights(f"{path}/kernel", (1, 1, *shape))
+        affine, after = self._normed(raw, norm, shape[1], layer_norm)
+        return Pointwise(affine.kernel[0, 0], affine.bias, after, relu=True)
+
+    def classifier(self, path: str, shape: tuple[int, int]) -> Pointwise:
+        """A 1x1 convolution with bias and nothing after it, not applied yet."""
+        return Pointwise(self.weights(f"{path}/kernel", (1, 1, *shape))[0, 0], self.weights(f"{path}/bias", shape[1:]))
+
+    def apply(self, x: Tensor, layers: Iterable[Pointwise]) -> Tensor:
+        """Apply per-location layers to a map [1, h, w, c] or to rows [n, c]."""
+        for layer in layers:
+            fused = layer.relu and layer.norm is None
+            if len(self.ops.shape(x)) == 4:
+                x = self.ops.conv(x, layer.kernel[None, None], layer.bias, relu=fused)
+            else:
+                x = self.ops.dense(x, layer.kernel, layer.bias, relu=fused)
+            x = self._finish(x, layer.norm, layer.relu)
+        return x
+
+    def merge(self, x: Tensor, y: Tensor, path: str) -> Tensor:
+        """Sum of two maps, which must have the same channels."""
+        if self.ops.shape(x) != self.ops.shape(y):
+            raise MaskConverError(
+                f"{path}: deeplabv3plus_sum_to_merge needs low_level_num_filters = {self.ops.shape(x)[-1]} "
+                f"(the decoder's num_filters), found {self.ops.shape(y)[-1]}"
+            )
+        return x + y
+
+    def layer_norm(self, path: str, channels: int) -> LayerNorm:
+        """Weights of a layer norm."""
+        return LayerNorm(self.weights(f"{path}/gamma", (channels,)), self.weights(f"{path}/beta", (channels,)))
+
+    def _normed(
+        self, kernel: Array, norm: str, channels: int, layer_norm: bool, *, depthwise: bool = False
+    ) -> tuple[Affine, LayerNorm | None]:
+        if layer_norm:
+            return Affine(kernel, np.zeros(channels, np.float32)), self.layer_norm(norm, channels)
+        gamma, beta, mean, variance = (
+            self.weights(f"{norm}/{name}", (channels,)) for name in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        return fold_batch_norm(kernel, gamma, beta, mean, variance, self.epsilon, depthwise=depthwise), None
+
+    def _finish(self, y: Tensor, norm: LayerNorm | None, relu: bool) -> Tensor:
+        if norm is None:
+            return y
+        y = self.ops.layer_norm(y, norm.gamma, norm.beta, LAYER_NORM_EPSILON)
+        return self.ops.relu(y) if relu else y

@@ -1,0 +1,147 @@
+"""The whole network, as a function of configuration and weights (inference only, batch norm folded).
+
+Follows Rashwan et al., "MaskConver: Revisiting Pure Convolution Model for Panoptic Segmentation" (WACV 2024), as its
+Model Garden checkpoints define it. Maps are NHWC and padding is TensorFlow's `SAME` throughout.
+"""
+
+from dataclasses import dataclass
+
+from maskconver_mobile.converters.backbones import BACKBONES, Block, make_divisible
+from maskconver_mobile.converters.config import DecoderConfig, HeadConfig, ModelConfig
+from maskconver_mobile.converters.layers import Layers, Pointwise
+from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
+from maskconver_mobile.errors import MaskConverError
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head up to its last depthwise convolution, and the per-location layers that are left to apply.
+
+    Those layers act on each location alone, so they may run on the whole map or on gathered rows of it.
+    """
+
+    features: Tensor
+    pointwise: tuple[Pointwise, ...]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The three heads of the network."""
+
+    classes: Head
+    mask_embeddings: Head
+    pixel_embeddings: Head
+
+
+def maskconver(
+    layers: Layers, config: ModelConfig, image: Tensor, input_scale: tuple[float, float, float] | None = None
+) -> Heads:
+    """Normalised image [1, H, W, 3] -> heads at stride 8. The first convolution divides by `input_scale` if given."""
+    endpoints = backbone(layers, config, image, input_scale)
+    decoded = aspp(layers, config.decoder, endpoints[str(config.decoder.level)])
+    parts = (
+        ("class_head", config.class_head, config.num_classes),
+        ("embedding_head", config.mask_embedding_head, config.embedding_size),
+        ("per_pixel_embeddings_head", config.per_pixel_embedding_head, config.embedding_size),
+    )
+    return Heads(*(head(layers, path, spec, endpoints, decoded, outputs) for path, spec, outputs in parts))
+
+
+def backbone(
+    layers: Layers, config: ModelConfig, x: Tensor, input_scale: tuple[float, float, float] | None
+) -> dict[str, Tensor]:
+    """MobileNet blocks at output stride 16; a stride that would go beyond becomes dilation from that block on."""
+    if config.backbone not in BACKBONES:
+        known = ", ".join(sorted(BACKBONES))
+        raise MaskConverError(f"backbone {config.backbone!r} is not supported; supported model_id: {known}")
+    endpoints: dict[str, Tensor] = {}
+    running_stride, dilation = 1, 1
+    for index, block in enumerate(BACKBONES[config.backbone]):
+        stride = block.stride
+        if running_stride == 16:
+            dilation, stride = dilation * stride, 1
+        running_stride *= stride
+        filters = make_divisible(block.filters * config.filter_size_scale)
+        path = f"backbone/layer_with_weights-{index}"
+        if block.kind == "conv":
+            x = layers.conv(x, f"{path}/_conv0", f"{path}/_norm0", filters, kernel=block.kernel, stride=stride)
+        else:
+            x = inverted_bottleneck(layers, path, block, x, filters, stride, dilation)
+        if block.endpoint:
+            endpoints[block.endpoint] = x
+    return endpoints
+
+
+def inverted_bottleneck(
+    layers: Layers, path: str, block: Block, x: Tensor, filters: int, stride: int, dilation: int
+) -> Tensor:
+    """1x1 expand, depthwise, linear 1x1 project, and the input again where the shapes agree (Sandler et al. 2018)."""
+    inputs = layers.ops.shape(x)[-1]
+    y = layers.conv(x, f"{path}/_conv0", f"{path}/_norm0", make_divisible(inputs * block.expand))
+    y = layers.depthwise(y, f"{path}/_conv1", f"{path}/_norm1", block.kernel, stride=stride, dilation=dilation)
+    y = layers.conv(y, f"{path}/_conv2", f"{path}/_norm2", filters, relu=False)
+    return x + y if inputs == filters and stride == 1 else y
+
+
+def aspp(layers: Layers, config: DecoderConfig, x: Tensor) -> Tensor:
+    """Parallel dilated branches and a pooled one, concatenated and projected (Chen et al. 2017)."""
+    ops, filters = layers.ops, config.num_filters
+    size = ops.shape(x)[1:3]
+    path = "decoder/aspp/aspp_layers/0"
+    branches = [layers.conv(x, f"{path}/layer_with_weights-0", f"{path}/layer_with_weights-1", filters)]
+    for i, rate in enumerate(config.dilation_rates, start=1):
+        path = f"decoder/aspp/aspp_layers/{i}"
+        y = layers.depthwise(x, f"{path}/layer_with_weights-0", None, 3, dilation=rate)
+        branches.append(layers.conv(y, f"{path}/layer_with_weights-1", f"{path}/layer_with_weights-2", filters))
+    path = f"decoder/aspp/aspp_layers/{len(config.dilation_rates) + 1}/layer_with_weights-0"
+    pooled = pool(ops, config, x)
+    pooled = layers.conv(pooled, f"{path}/layer_with_weights-0", f"{path}/layer_with_weights-1", filters)
+    branches.append(ops.resize(pooled, size))
+    path = "decoder/aspp/projection"
+    return layers.conv(ops.concat(branches), f"{path}/layer_with_weights-0", f"{path}/layer_with_weights-1", filters)
+
+
+def pool(ops: TensorFlowOps, config: DecoderConfig, x: Tensor) -> Tensor:
+    """The pooled branch's input: a global mean, or windows given in input pixels."""
+    if config.pool_kernel_size is None:
+        return ops.global_mean(x)
+    height, width = (max(1, side // 2**config.level) for side in config.pool_kernel_size)
+    return ops.average_pool(x, (height, width))
+
+
+def head(
+    layers: Layers, path: str, config: HeadConfig, endpoints: dict[str, Tensor], decoded: Tensor, outputs: int
+) -> Head:
+    """Fuse with the low-level endpoint, then separable convolutions; the last pointwise layers are left to apply."""
+    ops = layers.ops
+    x = decoded
+    if config.fusion != "none":
+        low = endpoints[str(config.low_level)]
+        y = layers.conv(
+            low,
+            f"{path}/_dlv3p_conv",
+            f"{path}/_dlv3p_norm",
+            config.low_level_filters,
+            layer_norm=config.use_layer_norm,
+        )
+        x = ops.resize(x, ops.shape(y)[1:3])
+        x = ops.concat([x, y]) if config.fusion == "deeplabv3plus" else layers.merge(x, y, path)
+    rest: list[Pointwise] = []
+    for i in range(config.num_convs):
+        if rest:
+            x = layers.apply(x, rest)
+        convs, norms = f"{path}/_convs", f"{path}/_norms"
+        x = layers.depthwise(
+            x, f"{convs}/{2 * i}", f"{norms}/{2 * i}", config.kernel_size, layer_norm=config.use_layer_norm
+        )
+        inputs = ops.shape(x)[-1]
+        rest = [
+            layers.pointwise(
+                f"{convs}/{2 * i + 1}",
+                f"{norms}/{2 * i + 1}",
+                (inputs, config.num_filters),
+                layer_norm=config.use_layer_norm,
+            )
+        ]
+    inputs = config.num_filters if rest else ops.shape(x)[-1]
+    return Head(x, (*rest, layers.classifier(f"{path}/_classifier", (inputs, outputs))))

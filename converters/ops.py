@@ -1,0 +1,148 @@
+"""The operations that the network is written in, as TensorFlow traces them.
+
+Every tensor has a static shape and a batch of 1. The methods are the whole vocabulary of `network.py` and
+`postprocess.py`, so another format needs another class like this one and nothing else.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+Tensor = Any
+Array = NDArray[np.float32]
+
+
+class TensorFlowOps:
+    """Operations on symbolic TensorFlow tensors; maps are NHWC."""
+
+    def shape(self, x: Tensor) -> tuple[int, ...]:
+        """The static shape."""
+        return tuple(x.shape.as_list())
+
+    def constant(self, value: ArrayLike, dtype: DTypeLike = np.float32) -> Tensor:
+        """A constant tensor."""
+        return tf.constant(np.asarray(value, dtype))
+
+    def cast(self, x: Tensor, dtype: DTypeLike) -> Tensor:
+        """Convert the element type."""
+        return tf.cast(x, tf.as_dtype(dtype))
+
+    def conv(self, x: Tensor, kernel: Array, bias: Array, *, stride: int = 1, relu: bool = False) -> Tensor:
+        """A `SAME` convolution; kernel [kh, kw, in, out]."""
+        y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, stride, "SAME"), bias)
+        return tf.nn.relu(y) if relu else y
+
+    def depthwise(
+        self,
+        x: Tensor,
+        kernel: Array,
+        bias: Array | None,
+        *,
+        stride: int = 1,
+        dilation: tuple[int, int] = (1, 1),
+        relu: bool = False,
+    ) -> Tensor:
+        """A `SAME` depthwise convolution; kernel [kh, kw, channels, 1]."""
+        y = tf.raw_ops.DepthwiseConv2dNative(
+            input=x,
+            filter=kernel,
+            strides=[1, stride, stride, 1],
+            padding="SAME",
+            dilations=[1, *dilation, 1],
+        )
+        y = y if bias is None else tf.nn.bias_add(y, bias)
+        return tf.nn.relu(y) if relu else y
+
+    def dense(self, x: Tensor, kernel: Array, bias: Array, *, relu: bool = False) -> Tensor:
+        """Rows [n, in] times kernel [in, out] plus bias."""
+        y = tf.nn.bias_add(tf.linalg.matmul(x, kernel), bias)
+        return tf.nn.relu(y) if relu else y
+
+    def layer_norm(self, x: Tensor, gamma: Array, beta: Array, epsilon: float) -> Tensor:
+        """Normalise the last axis (Ba et al. 2016)."""
+        mean = tf.reduce_mean(x, -1, keepdims=True)
+        centred = x - mean
+        variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
+        return centred * tf.math.rsqrt(variance + epsilon) * gamma + beta
+
+    def relu(self, x: Tensor) -> Tensor:
+        """max(x, 0)."""
+        return tf.nn.relu(x)
+
+    def relu6(self, x: Tensor) -> Tensor:
+        """min(max(x, 0), 6)."""
+        return tf.nn.relu6(x)
+
+    def sigmoid(self, x: Tensor) -> Tensor:
+        """1 / (1 + exp(-x))."""
+        return tf.sigmoid(x)
+
+    def resize(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Bilinear, half-pixel centres, no antialias."""
+        if self.shape(x)[1:3] == size:
+            return x
+        return tf.raw_ops.ResizeBilinear(images=x, size=size, half_pixel_centers=True)
+
+    def global_mean(self, x: Tensor) -> Tensor:
+        """Mean over height and width, [1, 1, 1, channels]."""
+        return tf.reduce_mean(x, [1, 2], keepdims=True)
+
+    def average_pool(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """`VALID` average pooling with strides as large as its windows."""
+        return tf.nn.avg_pool2d(x, size, size, "VALID")
+
+    def max_pool(self, x: Tensor, size: int) -> Tensor:
+        """`SAME` max pooling with stride 1."""
+        return tf.nn.max_pool2d(x, size, 1, "SAME")
+
+    def concat(self, xs: Sequence[Tensor], axis: int = -1) -> Tensor:
+        """Join along an axis."""
+        return tf.concat(list(xs), axis)
+
+    def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        """Same values in another shape."""
+        return tf.reshape(x, list(shape))
+
+    def matmul(self, a: Tensor, b: Tensor) -> Tensor:
+        """[1, n, c] times [1, m, c] transposed: [1, n, m]. As a batched product, which XNNPACK takes."""
+        return tf.linalg.matmul(a, b, transpose_b=True)
+
+    def gather(self, x: Tensor, indices: Tensor) -> Tensor:
+        """Rows of the first axis."""
+        return tf.gather(x, indices, axis=0)
+
+    def top_k(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Values and int32 indices of the k largest of the last axis, sorted; ties take the lower index."""
+        return tuple(tf.math.top_k(x, k))
+
+    def argmax(self, x: Tensor) -> Tensor:
+        """Index (int32) of the largest on the last axis, the first on ties."""
+        return tf.math.argmax(x, -1, output_type=tf.int32)
+
+    def max(self, x: Tensor, axis: int) -> Tensor:
+        """Largest along one axis."""
+        return tf.reduce_max(x, axis)
+
+    def sum(self, x: Tensor, axis: int) -> Tensor:
+        """Sum over one axis."""
+        return tf.reduce_sum(x, axis)
+
+    def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """A where the condition holds, else b."""
+        return tf.where(condition, a, b)
+
+    def equal(self, a: Tensor, b: Tensor) -> Tensor:
+        """Element-wise equality, with broadcasting."""
+        return tf.equal(a, b)
+
+    def all(self, conditions: Sequence[Tensor]) -> Tensor:
+        """Element-wise conjunction."""
+        return functools.reduce(tf.logical_and, conditions)
+
+    def name(self, x: Tensor, name: str) -> Tensor:
+        """Give a tensor its public name."""
+        return tf.identity(x, name)

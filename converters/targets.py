@@ -1,0 +1,51 @@
+"""Which exact rewrites of the graph suit which kernels. All of them leave the answer as it was."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Target = Literal["cpu", "gpu", "reference"]
+
+
+@dataclass(frozen=True)
+class Rewrites:
+    """Each can be switched on alone; the algebra of each stands where it is done.
+
+    Attributes:
+        split_depthwise: depthwise kernels over 25 taps become sums of smaller ones (`folding.split_depthwise`).
+        fold_pooled_branch: the ASPP's image-level branch enters the projection as a bias (`network.aspp`).
+        fold_normalisation: the division by std moves into the first convolution (`network.backbone`).
+        lazy_embeddings: the mask embedding head's last layers run on K gathered rows (`fast.mask_kernels`).
+        fold_classifier: the per-pixel head's last layer moves into the mask kernels (`fast.mask_logits`).
+        two_stage_top_k: peaks on logits, then top-K over locations and over their classes (`fast.proposals`).
+        cell_merge: the panoptic merge decides whole cells where it can (`fast.panoptic`).
+    """
+
+    split_depthwise: bool = False
+    fold_pooled_branch: bool = False
+    fold_normalisation: bool = False
+    lazy_embeddings: bool = False
+    fold_classifier: bool = False
+    two_stage_top_k: bool = False
+    fast_merge: bool = False
+
+
+TARGETS: dict[Target, Rewrites] = {
+    "reference": Rewrites(),
+    "cpu": Rewrites(
+        split_depthwise=True,
+        fold_pooled_branch=True,
+        fold_normalisation=True,
+        lazy_embeddings=True,
+        fold_classifier=True,
+        two_stage_top_k=True,
+        fast_merge=True,
+    ),
+    "gpu": Rewrites(
+        fold_pooled_branch=True,
+        fold_normalisation=True,
+        lazy_embeddings=True,
+        fold_classifier=True,
+        two_stage_top_k=True,
+        fast_merge=True,
+    ),
+}

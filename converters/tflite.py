@@ -1,0 +1,89 @@
+"""A graph of ours -> one TFLite file with its card inside."""
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf
+
+from maskconver_mobile.card import Category, ModelCard
+from maskconver_mobile.converters.checkpoint import Weights
+from maskconver_mobile.converters.config import ModelConfig
+from maskconver_mobile.converters.graph import MEAN, STD, GraphSpec, build, small_area_threshold
+from maskconver_mobile.converters.ops import TensorFlowOps
+from maskconver_mobile.converters.postprocess import read_tail
+from maskconver_mobile.tail import Tail
+from maskconver_mobile.tflite_file import TAIL_KEY, attach
+
+Precision = Literal["float32", "float16"]
+
+
+def to_tflite(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: Precision = "float32") -> bytes:
+    """Trace and convert; the flatbuffer has one signature, `serving_default`, and no card yet."""
+    graph = build(config, weights, spec)
+    module = tf.Module()
+    image = tf.TensorSpec([1, *config.input_size, 3], tf.as_dtype(spec.input_type), name="image")
+    module.serve = tf.function(lambda image: graph(TensorFlowOps(), image), input_signature=[image])
+    concrete = module.serve.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    if precision == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    return bytes(converter.convert())
+
+
+def make_card(
+    config: ModelConfig,
+    weights: Weights,
+    spec: GraphSpec,
+    recipe: str,
+    name: str,
+    categories: tuple[Category, ...],
+) -> ModelCard:
+    """Everything a reader of the file needs to know."""
+    in_graph = spec.level == "panoptic"
+    size = (spec.output_size or config.default_output_size) if in_graph else config.padded_output_size
+    return ModelCard(
+        name=name,
+        level=spec.level,
+        target=spec.target,
+        recipe=recipe,
+        input_size=config.input_size,
+        input_type=spec.input_type,
+        mean=MEAN,
+        std=STD,
+        output_size=size,
+        num_instances=config.num_instances,
+        num_classes=config.num_classes,
+        object_mask_threshold=config.object_mask_threshold,
+        overlap_threshold=config.overlap_threshold,
+        small_area_threshold=small_area_threshold(config, size) if in_graph else config.small_area_threshold,
+        hard_sigmoid=config.hard_sigmoid,
+        categories=categories,
+        source={"checkpoint": Path(weights.origin).name, "sha256": weights.sha256},
+        tools={name: version(name) for name in ("maskconver-mobile", "tensorflow")},
+    )
+
+
+def finish_tflite(content: bytes, card: ModelCard, config: ModelConfig, weights: Weights) -> bytes:
+    """Add the card, and for `heads` graphs the weights that the host needs to finish the work."""
+    extra = {TAIL_KEY: host_tail(weights, config).to_bytes()} if card.level == "heads" else {}
+    return attach(content, card, extra)
+
+
+def host_tail(weights: Weights, config: ModelConfig) -> Tail:
+    """The weights behind the heads, as the runtime takes them."""
+    tail = read_tail(weights, config)
+    first, second = tail.mlp
+    return Tail(
+        class_embeddings=tail.class_embeddings,
+        kernels=np.stack([first.kernel, second.kernel]),
+        biases=np.stack([first.bias, second.bias]),
+        gamma=tail.norm.gamma,
+        beta=tail.norm.beta,
+    )

@@ -1,0 +1,217 @@
+"""`maskconver-mobile benchmark` and `maskconver-mobile benchmark compare`."""
+
+import datetime
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maskconver_mobile.errors import MaskConverError
+
+if TYPE_CHECKING:
+    from maskconver_mobile.benchmarks.adb import DeviceOptions
+    from maskconver_mobile.benchmarks.host_session import HostOptions
+    from maskconver_mobile.benchmarks.models import ModelFile
+    from maskconver_mobile.benchmarks.results import Report
+
+
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers above 0, separated by commas."""
+
+    name = "N,N"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Parse the text."""
+        if isinstance(value, tuple):
+            return value
+        words = str(value).split(",")
+        if not all(word.isdecimal() and 0 < int(word) < 10_000 for word in words):
+            self.fail(f"{value!r}: write numbers such as 1,2,4", param, ctx)
+        return tuple(int(word) for word in words)
+
+
+class _RunByDefault(click.Group):
+    """`benchmark MODEL...` means `benchmark run MODEL...`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = args[0] if args else "--help"
+        if first not in self.commands and first not in ("-h", "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args or ["--help"])
+
+
+@click.group(cls=_RunByDefault)
+def command() -> None:
+    r"""Measure models on this machine, or on phones with --adb.
+
+    `benchmark MODEL...` is short for `benchmark run MODEL...`.
+
+    \b
+    maskconver-mobile benchmark maskconver_256.tflite maskconver_640.tflite --profile --output results
+    maskconver-mobile benchmark maskconver_256.tflite --adb --benchmark-binary benchmark_model
+    maskconver-mobile benchmark compare before/benchmark.json after/benchmark.json
+    """
+
+
+@command.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
+@click.option("--sizes", type=Numbers(), default=(), help="Only models for images of these sizes, such as 256,640.")
+@click.option("--threads", type=Numbers(), help="Numbers of CPU threads, such as 1,2,4.")
+@click.option("--runs", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Timed runs.")
+@click.option("--warmup", type=click.IntRange(0, 10_000), default=5, show_default=True, help="Runs before them.")
+@click.option("--min-seconds", type=click.FloatRange(0, 3600), default=0.0, help="Go on at least this long.")
+@click.option("--profile", is_flag=True, help="Operator times as well.")
+@click.option("--image", type=click.Path(path_type=Path), help="Photograph for the stages (host).")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("benchmark"),
+    show_default=True,
+    help="Folder for benchmark.json and benchmark.html.",
+)
+@click.option("--adb", is_flag=True, help="On a device instead of this machine.")
+@click.option("--serial", help="Which device.")
+@click.option("--all-devices", is_flag=True, help="All devices that are ready, at once.")
+@click.option("--benchmark-binary", type=click.Path(path_type=Path), help="Google's benchmark_model for the device.")
+@click.option("--gpu", is_flag=True, help="Through the GPU delegate of benchmark_model.")
+@click.option("--cores", default="", help="big, little, or a mask such as 0xf0 (device).")
+@click.option("--cool-down", type=click.FloatRange(0, 3600), default=0.0, help="Wait at most so many seconds to cool.")
+@click.option(
+    "--timeout", type=click.FloatRange(1, 86_400), default=600.0, show_default=True, help="Of a run on the device."
+)
+def run(models: tuple[Path, ...], sizes: tuple[int, ...], output: Path, adb: bool, **options: Any) -> None:
+    """Measure models: latency, stages, memory, loading, and operators with --profile."""
+    from maskconver_mobile.benchmarks.models import find_models
+    from maskconver_mobile.files import ensure_writable
+
+    _check(adb, options)
+    found = find_models(models, sizes)
+    ensure_writable(output / "benchmark.json")
+    created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    settings = {"models": [str(path) for path in models], "sizes": sizes, "adb": adb, **options}
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+    measure = _on_devices if adb else _on_host
+    measure(found, options, lambda **parts: _save(output, created, settings, **parts))
+
+
+@command.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option(
+    "--tolerance", type=click.FloatRange(0, 10), default=0.05, show_default=True, help="A smaller difference is none."
+)
+def compare(old: Path, new: Path, tolerance: float) -> int:
+    """Compare two benchmark.json files; exit code 1 if something became slower beyond doubt."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from maskconver_mobile.benchmarks.compare import compare as compare_reports
+    from maskconver_mobile.benchmarks.results import Report
+
+    table = Table("what", "old ms", "new ms", "new / old", "verdict")
+    found = compare_reports(Report.load(old), Report.load(new), tolerance)
+    for c in found:
+        hidden = c.verdict == "emulated"
+        times = ("", "", "") if hidden else (f"{c.old_ms:.2f}", f"{c.new_ms:.2f}", f"{c.ratio:.3f}")
+        table.add_row(c.title, *times, c.verdict)
+    Console().print(table)
+    return int(any(c.verdict == "slower" for c in found))
+
+
+def _check(adb: bool, options: dict[str, Any]) -> None:
+    """Options that make no sense together are a mistake, not a wish to be guessed."""
+    given = {name for name in ("serial", "all_devices", "benchmark_binary", "gpu", "cores") if options[name]}
+    if given and not adb:
+        raise MaskConverError(f"--{min(given).replace('_', '-')} is for devices; add --adb")
+    if adb and options["image"]:
+        raise MaskConverError("--image is for stages, which are measured on this machine only; leave --adb out")
+    if options["serial"] and options["all_devices"]:
+        raise MaskConverError("--serial and --all-devices contradict each other; give one of them")
+    needs_binary = [name for name in ("gpu", "profile") if adb and options[name]]
+    if needs_binary and not options["benchmark_binary"]:
+        raise MaskConverError(f"--{needs_binary[0]} on a device needs --benchmark-binary")
+
+
+def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from maskconver_mobile.benchmarks import environment
+    from maskconver_mobile.benchmarks.host_session import HostOptions, benchmark_host
+    from maskconver_mobile.benchmarks.results import Machine, Result
+
+    results: list[Result] = []
+    partial = Machine("host", environment=environment.record(), error="interrupted or failed before its end")
+    try:
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("Measuring", total=None)
+            machine = benchmark_host(
+                models,
+                _options(HostOptions, options),
+                lambda words, done, total: bar.update(task, description=words, completed=done, total=total),
+                results.append,
+            )
+    except BaseException:
+        if results:
+            save(machines=(partial,), results=tuple(results), complete=False)
+        raise
+    _show(save(machines=(machine,), results=tuple(results), complete=True))
+
+
+def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> None:
+    from rich.console import Console
+
+    from maskconver_mobile.benchmarks.adb import DeviceOptions, benchmark_devices
+    from maskconver_mobile.benchmarks.adb_client import Adb, find_adb
+
+    client = Adb(find_adb(), threading.Event())
+    client.check_version()
+    attached = client.choose(options["serial"], options["all_devices"])
+    console = Console(stderr=True)
+    chosen: DeviceOptions = replace(_options(DeviceOptions, options), binary=options["benchmark_binary"])
+    outcomes = benchmark_devices(
+        client, attached, models, chosen, lambda serial, words: console.print(f"{serial}: {words}", highlight=False)
+    )
+    failed = [outcome.machine for outcome in outcomes if outcome.machine.error]
+    results = tuple(result for outcome in outcomes for result in outcome.results)
+    if results or not failed:
+        machines = tuple(outcome.machine for outcome in outcomes)
+        _show(save(machines=machines, results=results, complete=not failed))
+    if client.stop.is_set():
+        raise KeyboardInterrupt
+    if len(failed) == 1:
+        raise MaskConverError(failed[0].error)
+    if failed:
+        raise MaskConverError(f"{len(failed)} of {len(outcomes)} devices failed; the first: {failed[0].error}")
+
+
+def _options(kind: "type[HostOptions | DeviceOptions]", options: dict[str, Any]) -> Any:
+    """The options that `kind` has a field for; those not given keep its defaults."""
+    from dataclasses import fields
+
+    names = {f.name for f in fields(kind)}
+    return kind(**{name: value for name, value in options.items() if name in names and value is not None})
+
+
+def _save(output: Path, created: str, settings: dict[str, Any], **parts: Any) -> "Report":
+    from maskconver_mobile.benchmarks.report import save_html
+    from maskconver_mobile.benchmarks.results import Report
+
+    report = Report(created=created, settings=settings, **parts)
+    report.save(output / "benchmark.json")
+    save_html(report, output / "benchmark.html")
+    click.echo(f"{output / 'benchmark.json'} and {output / 'benchmark.html'} written", err=True)
+    return report
+
+
+def _show(report: "Report") -> None:
+    from rich.console import Console
+
+    from maskconver_mobile.benchmarks.report import notes, table
+
+    Console().print(table(report))
+    for note in notes(report):
+        click.echo(note, err=True)

@@ -1,0 +1,72 @@
+"""`maskconver-mobile convert`."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from maskconver_mobile.card import InputType, Level
+from maskconver_mobile.cli.parameters import Size
+
+
+@click.command()
+@click.option("--config", required=True, type=click.Path(path_type=Path), help="Model Garden YAML.")
+@click.option(
+    "--checkpoint",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Checkpoint prefix, .index file or folder.",
+)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The .tflite file to write.")
+@click.option(
+    "--level",
+    type=click.Choice(get_args(Level)),
+    default="masks",
+    show_default=True,
+    help="Where the graph ends.",
+)
+@click.option("--input-size", type=Size(), help="Height x width of the input, instead of the YAML's.")
+@click.option(
+    "--input-type",
+    type=click.Choice(get_args(InputType)),
+    default="uint8",
+    show_default=True,
+    help="uint8 takes RGB pixels, float32 the normalised image.",
+)
+@click.option("--output-size", type=Size(), help="Height x width of the maps; level panoptic only.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Of the weights.",
+)
+@click.option("--labels", type=click.Path(path_type=Path), help="Category names, JSON in the COCO panoptic format.")
+def command(level: Level, input_type: InputType, output_size: tuple[int, int] | None, **options: Any) -> None:
+    """Turn a Model Garden checkpoint into one self-describing model file.
+
+    \b
+    maskconver-mobile convert --config maskconver_256.yaml --checkpoint ckpt-500000 --output maskconver_256.tflite
+    """
+    _require_converter()
+    from rich.console import Console
+
+    from maskconver_mobile.converters.convert import convert
+    from maskconver_mobile.converters.graph import GraphSpec
+
+    spec = GraphSpec(level=level, input_type=input_type, output_size=output_size)
+    with Console(stderr=True).status("Converting"):
+        card = convert(spec=spec, **options)
+    output: Path = options["output"]
+    height, width = card.input_size
+    size = output.stat().st_size / 1e6
+    click.echo(f"{output}  {size:.1f} MB  {card.recipe}, {height}x{width} {card.input_type}, level {card.level}")
+
+
+def _require_converter() -> None:
+    from importlib.util import find_spec
+
+    from maskconver_mobile.errors import MaskConverError
+
+    if find_spec("tensorflow") is None or find_spec("yaml") is None:
+        raise MaskConverError("converting needs TensorFlow; install it with: pip install 'maskconver-mobile[convert]'")

@@ -1,0 +1,160 @@
+"""`maskconver-mobile evaluate`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from maskconver_mobile.quality import PanopticQuality
+
+SCHEMA = 1
+GROUPS = ("all", "things", "stuff")
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
+@click.option("--images", multiple=True, required=True, type=click.Path(path_type=Path), help="Folder of the images.")
+@click.option(
+    "--annotations",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="COCO panoptic JSON of the truth.",
+)
+@click.option(
+    "--panoptic-dir",
+    "panoptic_dirs",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the truth's PNGs.",
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N annotated images.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that share the images.",
+)
+@click.option(
+    "--num-threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads of each process."
+)
+def command(
+    models: tuple[Path, ...],
+    images: tuple[Path, ...],
+    annotations: tuple[Path, ...],
+    panoptic_dirs: tuple[Path, ...],
+    json_file: Path | None,
+    limit: int | None,
+    workers: int,
+    num_threads: int,
+) -> None:
+    r"""Panoptic quality (PQ, SQ, RQ) of models on annotated images, as the official COCO evaluation does it.
+
+    A MODEL is a model file, or COCO panoptic predictions: NAME.json with its PNGs in the folder NAME beside
+    it. With several models the differences are to the first. Give --images, --annotations and --panoptic-dir
+    once per set; several sets are evaluated as one.
+
+    \b
+    maskconver-mobile evaluate float.tflite int8.tflite --workers 4 \\
+        --images val2017 --annotations panoptic_val2017.json --panoptic-dir panoptic_val2017
+    """
+    from rich.console import Console
+
+    from maskconver_mobile.cli.progress import progress
+    from maskconver_mobile.coco import read_ground_truth
+    from maskconver_mobile.evaluation import evaluate
+    from maskconver_mobile.files import ensure_writable
+
+    if json_file is not None:
+        ensure_writable(json_file)
+    truth = read_ground_truth(images, annotations, panoptic_dirs, limit=limit)
+    count = len(truth.samples)
+    with progress("Evaluating", count) as advance:
+        qualities = evaluate(models, truth, workers=workers, num_threads=num_threads, on_image=advance)
+    if json_file is not None:
+        _write(json_file, report(models, qualities, count))
+    console = Console()
+    console.print(_groups_table(models, qualities, count), _classes_table(models, qualities))
+
+
+def report(models: Sequence[Path], qualities: Sequence["PanopticQuality"], images: int) -> dict[str, Any]:
+    """What `--json` writes.
+
+    `schema` (1), `images` (how many), and `models`: per model `model` (its path), `all`, `things` and
+    `stuff` (each `pq`, `sq`, `rq` as fractions and `n`, the classes that occurred), and `per_class`: by
+    category id its `label` (name), `pq`, `sq`, `rq`, `true_positives`, `false_positives` and
+    `false_negatives` in segments.
+    """
+    return {
+        "schema": SCHEMA,
+        "images": images,
+        "models": [
+            {"model": str(model), **quality.to_dict()} for model, quality in zip(models, qualities, strict=True)
+        ],
+    }
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    import json
+
+    from maskconver_mobile.files import write_atomically
+
+    write_atomically(path, json.dumps(document, indent=1).encode())
+
+
+def _groups_table(models: Sequence[Path], qualities: Sequence["PanopticQuality"], images: int) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=f"Panoptic quality of {images} images, in points")
+    table.add_column("model", overflow="fold")
+    table.add_column("classes")
+    for column in ("PQ", "SQ", "RQ", "n", *(["PQ difference"] if len(models) > 1 else [])):
+        table.add_column(column, justify="right")
+    for name, quality in zip(_names(models), qualities, strict=True):
+        table.add_section()
+        for group in GROUPS:
+            figures = getattr(quality, group)
+            difference = figures.pq - getattr(qualities[0], group).pq
+            cells = [*map(_points, (figures.pq, figures.sq, figures.rq)), str(figures.n), _signed(difference)]
+            table.add_row(name if group == GROUPS[0] else "", group, *cells[: len(table.columns) - 2])
+    return table
+
+
+def _classes_table(models: Sequence[Path], qualities: Sequence["PanopticQuality"]) -> "Table":
+    """One model: its figures and counts. Several: PQ side by side, with the differences to the first."""
+    from rich.table import Table
+
+    table = Table("id", "class", title="By class, in points")
+    headers = ("PQ", "SQ", "RQ", "TP", "FP", "FN") if len(models) == 1 else _names(models)
+    for header in headers:
+        table.add_column(header, justify="right", overflow="fold")
+    for row in zip(*(quality.per_class for quality in qualities), strict=True):
+        first = row[0]
+        if len(row) > 1:
+            cells = [_points(first.pq), *(f"{_points(c.pq)} ({_signed(c.pq - first.pq)})" for c in row[1:])]
+        else:
+            counts = (first.true_positives, first.false_positives, first.false_negatives)
+            cells = [*map(_points, (first.pq, first.sq, first.rq)), *map(str, counts)]
+        if any(c.occurs for c in row):
+            table.add_row(str(first.label.id), first.label.name, *cells)
+    return table
+
+
+def _names(models: Sequence[Path]) -> list[str]:
+    names = [model.name for model in models]
+    return names if len(set(names)) == len(names) else [str(model) for model in models]
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.2f}"
+
+
+def _signed(fraction: float) -> str:
+    return f"{100 * fraction:+.2f}"

@@ -1,0 +1,72 @@
+"""`maskconver-mobile inspect`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from maskconver_mobile.inspection import ModelInfo
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+def command(model: Path, as_json: bool) -> None:
+    """Show what a model file says and holds: card, tensors, operators, size."""
+    from maskconver_mobile.inspection import inspect_model
+
+    info = inspect_model(model)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(_as_dict(info)))
+    else:
+        _show(model, info)
+
+
+def _as_dict(info: "ModelInfo") -> dict[str, object]:
+    return {
+        "card": asdict(info.card),
+        "size": info.size,
+        "inputs": [asdict(t) for t in info.inputs],
+        "outputs": [asdict(t) for t in info.outputs],
+        "operators": info.operator_counts,
+        "multiply_adds": info.multiply_adds,
+    }
+
+
+def _show(model: Path, info: "ModelInfo") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    card = info.card
+    things = sum(c.is_thing for c in card.categories)
+    area = f"{card.small_area_threshold:g} px at {card.output_size[0]}x{card.output_size[1]}"
+    rows = {
+        "file": f"{model}, {info.size / 1e6:.1f} MB",
+        "name": card.name,
+        "level": card.level,
+        "target": card.target,
+        "recipe": card.recipe,
+        "labels": f"{len(card.categories)} ({things} things, {len(card.categories) - things} stuff)",
+        "proposals": str(card.num_instances),
+        "thresholds": f"score {card.object_mask_threshold:g}, overlap {card.overlap_threshold:g}, area {area}",
+        "multiply-adds": f"{info.multiply_adds / 1e6:,.0f} M",
+        "source": ", ".join(f"{k} {v[:16]}" for k, v in card.source.items()),
+        "written by": ", ".join(f"{k} {v}" for k, v in card.tools.items()),
+    }
+    summary = Table(show_header=False, box=None)
+    for key, value in rows.items():
+        summary.add_row(f"[bold]{key}", value)
+    tensors = Table("tensor", "dtype", "shape", title="Signature serving_default", title_justify="left")
+    for kind, group in (("in", info.inputs), ("out", info.outputs)):
+        for t in group:
+            tensors.add_row(f"{kind}  {t.name}", t.dtype, "x".join(map(str, t.shape)))
+    operators = Table("operator", "count", title=f"{len(info.operators)} operators", title_justify="left")
+    for kind, count in info.operator_counts.items():
+        operators.add_row(kind, str(count))
+    console = Console()
+    for table in (summary, tensors, operators):
+        console.print(table)

@@ -1,0 +1,207 @@
+"""Two models on the same images, without ground truth: how far the second strays from the first."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskconver_mobile.coco import SegmentMap
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.image import load_image, preprocess
+from maskconver_mobile.panoptic import PanopticResult
+from maskconver_mobile.quality import intersections
+from maskconver_mobile.runtimes import Tensors
+from maskconver_mobile.segmenter import Segmenter
+
+MATCH_IOU = 0.5
+IDENTICAL_DB = 200.0
+PROPOSAL_TENSORS = ("scores", "mask_logits")
+
+
+@dataclass(frozen=True)
+class ImageComparison:
+    """One image.
+
+    Attributes:
+        image: its file.
+        measures: by name, higher is better except for `max_abs`; absent where it is not defined.
+            `pixel_agreement`: share of pixels with the same category.
+            `segment_overlap`: 2 x matches / all segments of both; a match has the same category and an IoU
+            above 0.5.
+            `matched_iou`: mean IoU of the matches.
+            `top_k_overlap`: share of the first model's proposals that the second has too (`match_proposals`).
+            `TENSOR.cosine`, `TENSOR.snr_db`, `TENSOR.max_abs`: `tensor_errors` of each float output that both
+            have; those of `scores` and `mask_logits` compare the proposals in common.
+    """
+
+    image: Path
+    measures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A measure over images."""
+
+    mean: float
+    worst: float
+    worst_image: Path
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All images, and those that could not be read with the reason."""
+
+    images: tuple[ImageComparison, ...]
+    skipped: tuple[tuple[Path, str], ...]
+
+    @property
+    def agreement(self) -> float:
+        """Mean pixel agreement, as a fraction."""
+        return self.summary()["pixel_agreement"].mean
+
+    def summary(self) -> dict[str, Summary]:
+        """Mean and worst of each measure over the images that have it."""
+        names = dict.fromkeys(name for one in self.images for name in one.measures)
+        return {name: self._summarise(name) for name in names}
+
+    def _summarise(self, name: str) -> Summary:
+        found = [(one.measures[name], one.image) for one in self.images if name in one.measures]
+        pick = max if name.endswith(".max_abs") else min
+        worst, image = pick(found, key=lambda pair: pair[0])
+        return Summary(sum(value for value, _ in found) / len(found), worst, image)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: `images` (each `image` and its `measures`), `summary` by measure, and `skipped`."""
+        return {
+            "images": [{"image": str(one.image), "measures": one.measures} for one in self.images],
+            "summary": {
+                name: {"mean": s.mean, "worst": s.worst, "worst_image": str(s.worst_image)}
+                for name, s in self.summary().items()
+            },
+            "skipped": [{"image": str(path), "reason": reason} for path, reason in self.skipped],
+        }
+
+
+def compare(
+    a: Segmenter, b: Segmenter, images: Sequence[Path], on_image: Callable[[], None] = lambda: None
+) -> Comparison:
+    """Compare model `b` with model `a`, the reference, on image files; unreadable ones are skipped.
+
+    Args:
+        a: the reference.
+        b: any model of any format, level and input size.
+        images: image files.
+        on_image: called after each image, for progress.
+
+    Raises:
+        MaskConverError: no image could be read, or a model puts out NaN or infinity.
+    """
+    compared, skipped = [], []
+    for path in images:
+        try:
+            pixels = load_image(path)
+        except MaskConverError as error:
+            skipped.append((path, str(error)))
+        else:
+            compared.append(ImageComparison(path, _measures(a, b, pixels, path)))
+        on_image()
+    if not compared:
+        raise MaskConverError(
+            f"none of {len(images)} images can be read (first: {skipped[0][1] if skipped else '-'})"
+        )
+    return Comparison(tuple(compared), tuple(skipped))
+
+
+def tensor_errors(a: NDArray[np.generic], b: NDArray[np.generic]) -> dict[str, float]:
+    """How far `b` is from `a`, both of one shape.
+
+    Returns:
+        `cosine`: of the angle between them as vectors. `snr_db`: 10 log10(sum a^2 / sum (a - b)^2), kept
+        within -200..200; 200 stands for identical tensors. `max_abs`: the largest absolute difference.
+    """
+    x, y = (np.asarray(t, np.float64).ravel() for t in (a, b))
+    signal, noise = float(x @ x), float((x - y) @ (x - y))
+    length = np.sqrt(signal * float(y @ y))
+    floor = 10 ** (-IDENTICAL_DB / 10)
+    ratio = max(signal, noise * floor) / max(noise, signal * floor) if signal or noise else 1 / floor
+    return {
+        "cosine": float(np.clip(x @ y / length, -1, 1)) if length else float(not noise),
+        "snr_db": float(10 * np.log10(ratio)),
+        "max_abs": float(np.abs(x - y).max(initial=0)),
+    }
+
+
+def match_proposals(a: Tensors, b: Tensors) -> NDArray[np.int64] | None:
+    """Pair the proposals of two models one to one, the largest overlap first.
+
+    Two proposals may pair when they have the same class and their masks (logits above 0) an IoU above 0.5;
+    two empty masks count as equal. Where neither graph puts out mask logits (level `panoptic`), the class
+    alone decides.
+
+    Returns:
+        int64 [n, 2], indices into both, in the first model's order; or None where mask logits cannot be
+        compared, because one model lacks them or they differ in size.
+    """
+    classes = [t["classes"][0] for t in (a, b)]
+    likeness = (classes[0][:, None] == classes[1]).astype(np.float64)
+    masks = [t["mask_logits"][0] > 0 for t in (a, b) if "mask_logits" in t]
+    if len(masks) == 1 or (masks and masks[0].shape[:2] != masks[1].shape[:2]):
+        return None
+    if masks:
+        likeness *= _mask_iou(*(m.reshape(-1, m.shape[-1]).astype(np.float32) for m in masks))
+    pairs = []
+    while likeness.max(initial=0) > MATCH_IOU:
+        i, j = np.unravel_index(likeness.argmax(), likeness.shape)
+        pairs.append((i, j))
+        likeness[i], likeness[:, j] = 0, 0
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
+
+
+def _measures(a: Segmenter, b: Segmenter, pixels: NDArray[np.uint8], path: Path) -> dict[str, float]:
+    first, second = _outputs(a, pixels, path), _outputs(b, pixels, path)
+    measures = _result_measures(a.segment(pixels), b.segment(pixels))
+    pairs = match_proposals(first, second)
+    if pairs is not None:
+        measures["top_k_overlap"] = len(pairs) / first["classes"].shape[-1]
+        for tensors, column in ((first, pairs[:, 0]), (second, pairs[:, 1])):
+            tensors.update({n: tensors[n][..., column] for n in PROPOSAL_TENSORS if n in tensors})
+    for name, one in first.items():
+        other = second.get(name, one[:0])
+        if one.size and one.shape == other.shape and np.issubdtype(one.dtype, np.floating):
+            measures.update({f"{name}.{key}": value for key, value in tensor_errors(one, other).items()})
+    return measures
+
+
+def _outputs(segmenter: Segmenter, pixels: NDArray[np.uint8], path: Path) -> Tensors:
+    outputs = segmenter.run_tensor(preprocess(pixels, segmenter.card)[0])
+    for name, tensor in outputs.items():
+        if not np.isfinite(tensor).all():
+            raise MaskConverError(
+                f"{path}: model {segmenter.card.name} ({segmenter.card.recipe}) puts out NaN or infinity in "
+                f"{name}; convert it with another recipe"
+            )
+    return outputs
+
+
+def _result_measures(a: PanopticResult, b: PanopticResult) -> dict[str, float]:
+    shared = intersections(SegmentMap.of(a, "first model"), SegmentMap.of(b, "second model"))
+    areas = shared.sum(axis=1)[1:, None] + shared.sum(axis=0)[1:]
+    iou = shared[1:, 1:] / (areas - shared[1:, 1:])
+    categories = [np.array([s.category_id for s in result.segments], np.int64) for result in (a, b)]
+    matched = iou[(categories[0][:, None] == categories[1]) & (iou > MATCH_IOU)]
+    segments = len(a.segments) + len(b.segments)
+    measures = {
+        "pixel_agreement": float((a.category_map == b.category_map).mean()),
+        "segment_overlap": 2 * len(matched) / segments if segments else 1.0,
+    }
+    return {**measures, "matched_iou": float(matched.mean())} if len(matched) else measures
+
+
+def _mask_iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """IoU of masks [pixels, n] and [pixels, m] of zeros and ones: [n, m]."""
+    shared = (a.T @ b).astype(np.float64)
+    union = a.sum(0)[:, None] + b.sum(0) - shared
+    return np.where(union > 0, shared / np.maximum(union, 1), 1.0)

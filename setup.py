@@ -1,0 +1,43 @@
+"""Packaging. `converters` and `benchmarks` are top-level folders but install under `maskconver_mobile.`."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+RUNTIME = [
+    "ai-edge-litert>=2.1,<3; platform_system != 'Windows'",
+    "click>=8.1",
+    "flatbuffers>=24.3",
+    "numpy>=1.26",
+    "opencv-python-headless>=4.9",
+    "Pillow>=10.3",
+    "rich>=13.7",
+]
+CONVERT = ["PyYAML>=6.0", "tensorflow>=2.21,<2.22"]
+TEST = [*CONVERT, "pytest>=8.0"]
+DEV = [*TEST, "mypy>=1.15", "ruff>=0.12", "types-PyYAML"]
+
+setup(
+    name="maskconver-mobile",
+    version="0.1.0",
+    description="MaskConver panoptic segmentation on phones: convert, run, measure.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=[
+        *find_packages(include=["maskconver_mobile", "maskconver_mobile.*"]),
+        "maskconver_mobile.converters",
+        "maskconver_mobile.benchmarks",
+    ],
+    package_dir={
+        "maskconver_mobile.converters": "converters",
+        "maskconver_mobile.benchmarks": "benchmarks",
+    },
+    package_data={
+        "maskconver_mobile": ["py.typed", "demo/*"],
+    },
+    install_requires=RUNTIME,
+    extras_require={"convert": CONVERT, "test": TEST, "dev": DEV},
+    entry_points={"console_scripts": ["maskconver-mobile=maskconver_mobile.cli:main"]},
+)
