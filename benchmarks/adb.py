@@ -117,7 +117,7 @@ def _benchmark(
         environment = device.identify()
         emulated = bool(environment.pop("emulated"))
         outcome.machine = Machine(serial, emulated, environment, warnings=advice(environment))
-        with DeviceRun(adb, device, environment, options) as run:
+        with DeviceRun(adb, device, outcome.machine, options) as run:
             for model in models:
                 for threads in options.threads:
                     progress(serial, f"{model.path.name}, {threads} threads")
@@ -169,12 +169,28 @@ def core_mask(cores: str, frequencies: Sequence[int]) -> str:
     return f"{sum(1 << i for i in chosen):x}"
 
 
+def throttling(drift: float | None, before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
+    """Warnings where a run slowed down or the device grew hot.
+
+    Args:
+        drift: last quarter over first quarter, where known.
+        before: the device's state before the run.
+        after: the same after it.
+    """
+    found = []
+    if drift is not None and drift > THROTTLED:
+        found.append(f"slowed down by {drift - 1:.0%} from its first quarter to its last: likely throttled")
+    if after.get("thermal_status", 0) > before.get("thermal_status", 0):
+        found.append(f"thermal status rose from {before.get('thermal_status', 0)} to {after['thermal_status']}")
+    return tuple(found)
+
+
 class DeviceRun:
     """Runs on one device; a context manager that leaves nothing running and no file but the cached models there."""
 
-    def __init__(self, adb: Adb, device: Device, environment: dict[str, Any], options: DeviceOptions) -> None:
-        self._adb, self._device, self._environment, self._options = adb, device, environment, options
-        self._mask = core_mask(options.cores, environment.get("core_max_khz", ())) if options.cores else ""
+    def __init__(self, adb: Adb, device: Device, machine: Machine, options: DeviceOptions) -> None:
+        self._adb, self._device, self._machine, self._options = adb, device, machine, options
+        self._mask = core_mask(options.cores, machine.environment.get("core_max_khz", ())) if options.cores else ""
         self._folder = ""
 
     def __enter__(self) -> "DeviceRun":
@@ -183,7 +199,7 @@ class DeviceRun:
             self._check_binary(binary)
         self._runner = self._device.push(Path(worker.__file__) if binary is None else binary)
         self._python = self._find_python() if binary is None else ""
-        self._can_time_out = self._device.shell("command -v timeout").code == 0
+        self._tools = self._device.shell("command -v timeout; command -v setsid").stdout
         self._folder = f"{self._device.folder}/run.{time.time_ns():x}"
         self._device.shell(f"mkdir -p {shlex.quote(self._folder)}")
         return self
@@ -198,7 +214,7 @@ class DeviceRun:
 
     def _kill(self) -> None:
         pid = shlex.quote(f"{self._folder}/pid")
-        self._finally(f"[ -f {pid} ] && kill -9 $(cat {pid}) 2>/dev/null; rm -f {pid}")
+        self._finally(f"for p in $(cat {pid} 2>/dev/null); do kill -9 -$p || kill -9 $p; done 2>/dev/null; rm -f {pid}")
 
     def _finally(self, command: str) -> None:
         with contextlib.suppress(DeviceError):
@@ -209,9 +225,9 @@ class DeviceRun:
             raise DeviceError(f"{binary}: no such file; give the path of benchmark_model with --benchmark-binary")
         with binary.open("rb") as file:
             abi = benchmark_model.binary_abi(file.read(20))
-        machine = str(self._environment.get("machine", ""))
+        machine = str(self._machine.environment.get("machine", ""))
         if machine and not benchmark_model.runs_on(abi, machine):
-            own = self._environment.get("abi", machine)
+            own = self._machine.environment.get("abi", machine)
             raise DeviceError(
                 f"device {self._device.serial}: {binary.name} is built for {abi} and the device is {own}; "
                 f"get the benchmark_model for {own}"
@@ -243,7 +259,7 @@ class DeviceRun:
             self._device.wait_for_return()
             self._kill()
             result = measure(model, remote, threads)
-        warnings = self._throttling(result, before, self._device.state())
+        warnings = () if self._machine.emulated else throttling(result.drift, before, self._device.state())
         return replace(result, cores=f"0x{self._mask}" if self._mask else "", warnings=warnings)
 
     def _cool_down(self) -> None:
@@ -256,15 +272,6 @@ class DeviceRun:
                 return
             if self._adb.stop.wait(min(2.0, max(deadline - time.monotonic(), 0.0))):
                 raise Interrupted
-
-    @staticmethod
-    def _throttling(result: Result, before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
-        found = []
-        if result.drift is not None and result.drift > THROTTLED:
-            found.append(f"slowed down by {result.drift - 1:.0%} from its first quarter to its last: likely throttled")
-        if after.get("thermal_status", 0) > before.get("thermal_status", 0):
-            found.append(f"thermal status rose from {before.get('thermal_status', 0)} to {after['thermal_status']}")
-        return tuple(found)
 
     def _with_python(self, model: ModelFile, remote: str, threads: int) -> Result:
         options = self._options
@@ -337,15 +344,16 @@ class DeviceRun:
     def _execute(self, command: Sequence[str]) -> tuple[str, int]:
         """Run a program in the run's folder; returns what it printed and its exit code.
 
-        The program's id goes into a file, so that cleaning up finds it, and where the device has `timeout` that ends
-        it even if the connection never comes back.
+        The program's id goes into a file, so that cleaning up finds it and, where the device has `setsid`, whatever it
+        started. Where the device has `timeout`, that ends it even if the connection never comes back.
         """
         bound = [*(["taskset", self._mask] if self._mask else []), *command]
         inner = f"echo $$ > pid; exec {shlex.join(bound)} > log 2>&1"
-        limit = ["timeout", "-s", "KILL", f"{self._options.timeout + 30:.0f}"] if self._can_time_out else []
-        script = f"cd {shlex.quote(self._folder)} && rm -f log && {shlex.join([*limit, 'sh', '-c', inner])}"
+        limit = ["timeout", "-s", "KILL", f"{self._options.timeout + 30:.0f}"] if "timeout" in self._tools else []
+        group = ["setsid"] if "setsid" in self._tools else []
+        script = f"cd {shlex.quote(self._folder)} && : > log && {shlex.join([*limit, *group, 'sh', '-c', inner])}"
         done = self._device.shell_once(script, self._options.timeout, doing="the runner")
-        return self._fetch(f"{self._folder}/log"), done.code
+        return done.stderr + self._fetch(f"{self._folder}/log"), done.code
 
     def _fetch(self, remote: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
@@ -357,11 +365,11 @@ class DeviceRun:
         return f"device {self._device.serial}: {model.path.name}: {what}"
 
     def _broken(self, model: ModelFile, log: str, code: int) -> DeviceError:
-        last = (log.strip().splitlines() or ["it printed nothing"])[-1][:200]
+        last = (log.strip().splitlines() or ["it printed nothing"])[-1]
         with contextlib.suppress(ValueError, TypeError, KeyError):
             last = json.loads(last)["error"]
         how = f"was killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
-        return DeviceError(self._message(model, f"the runner {how}: {last}"))
+        return DeviceError(self._message(model, f"the runner {how}: {last[:200]}"))
 
 
 PYTHON_FIELDS = (

@@ -1,6 +1,7 @@
 """A real `adb` client as a child process: found, checked, bounded in time, and never left behind."""
 
 import contextlib
+import importlib.util
 import os
 import re
 import shutil
@@ -73,10 +74,9 @@ def find_adb(environment: Mapping[str, str] = os.environ) -> Path:
         candidate = Path(environment.get(variable, "")) / "platform-tools" / "adb"
         if environment.get(variable) and candidate.is_file():
             return candidate
-    with contextlib.suppress(ImportError):
-        import adbutils
-
-        return Path(adbutils.__file__).parent / "binaries" / "adb"
+    package = importlib.util.find_spec("adbutils")
+    if package is not None and package.origin is not None:
+        return Path(package.origin).parent / "binaries" / "adb"
     raise MaskConverError(
         "no adb found on PATH or in ANDROID_HOME; install Android's platform tools, or pip install adbutils"
     )

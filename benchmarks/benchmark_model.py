@@ -90,8 +90,7 @@ def _milliseconds(microseconds: float | None) -> float | None:
 
 
 OPERATOR_ROW = re.compile(
-    r"^\s*(?P<type>\S.*?)\s+(?P<start>-?[\d.]+)\s+(?P<first>[\d.]+)\s+(?P<avg>[\d.]+)\s+(?P<share>[\d.]+)%"
-    r"\s+[\d.]+%\s+[\d.]+\s+(?P<calls>\d+)\s+(?P<name>\S.*)$"
+    r"^\s*(?P<type>\S.*?)(?:\s+-?[\d.]+){1,2}\s+(?P<avg>[\d.]+)\s+[\d.]+%\s+[\d.]+%\s+[\d.]+\s+\d+\s+(?P<name>\S.*)$"
 )
 
 

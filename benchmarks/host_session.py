@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from maskconver_mobile.benchmarks import environment
@@ -62,7 +63,7 @@ def benchmark_host(
             runs=options.runs,
             warmup=options.warmup,
             min_seconds=options.min_seconds,
-            progress=lambda done, expected, words=words: progress(words, done, expected),
+            progress=partial(progress, words),
         ).models
         for model, timing in zip(models, timings, strict=True):
             progress(f"{model.path.name}: stages and operators", 0, 1)

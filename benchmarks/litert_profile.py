@@ -90,7 +90,7 @@ class ProfiledModel:
         opaque = self._library.make("LiteRtCreateOpaqueOptions", key, payload, libc.free)
         self._library.call("LiteRtAddOpaqueOptions", options, opaque)
 
-    def _buffers(self, kind: str) -> ctypes.Array[ctypes.c_void_p]:
+    def _buffers(self, kind: str) -> Any:
         size = ctypes.c_size_t
         count = self._library.make(f"LiteRtGetNumSignature{kind}s", self._signature, kind=size).value
         buffers = (ctypes.c_void_p * count)()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EMULATED = "emulated"
 TOP_OPERATORS = 15
+SHORT = ("p50 ms", "p90 ms", "p95 ms", "mean ms", "ratio to first", "peak MiB")
 
 
 def _milliseconds(value: float | None) -> str:
@@ -67,10 +68,12 @@ def table(report: Report) -> "Table":
     from rich.table import Table
 
     header, *lines = rows(report)
-    shown = [i for i, name in enumerate(header) if not name.startswith(("load", "first", "mean", "std", "file"))]
-    found = Table(*(header[i] for i in shown), title="Latency of the model's run")
-    for line in lines:
-        found.add_row(*(line[i] for i in shown))
+    shown = [i for i, name in enumerate(header) if name in SHORT]
+    found = Table("model", title="Latency of the model's run, ms")
+    for i in shown:
+        found.add_column(header[i].removesuffix(" ms"), justify="right", no_wrap=True)
+    for result, line in zip(report.results, lines, strict=True):
+        found.add_row(_label(result), *(line[i] for i in shown))
     return found
 
 

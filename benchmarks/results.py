@@ -77,7 +77,8 @@ class Result:
     @property
     def title(self) -> str:
         """The model and how it was run, in a few words."""
-        parts = [Path(self.model).name, self.runtime, f"{self.threads} threads"]
+        count = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        parts = [Path(self.model).name, self.runtime, count]
         return ", ".join([*parts, *filter(None, (self.accelerator.replace("cpu", ""), self.cores))])
 
 

@@ -1,5 +1,6 @@
 """Plots as inline SVG: horizontal bars, stacked bars and boxes over one shared axis."""
 
+import math
 from collections.abc import Callable, Sequence
 from html import escape
 
@@ -89,7 +90,7 @@ def _axis(longest: float, scale: float, height: int, unit: str) -> str:
 def _tick(longest: float) -> float:
     if longest <= 0:
         return 1.0
-    power = 10.0 ** int(f"{longest / 5:e}".split("e")[1])
+    power = 10.0 ** math.floor(math.log10(longest / 5))
     return next(power * m for m in (1, 2, 5, 10) if power * m >= longest / 5)
 
 

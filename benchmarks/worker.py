@@ -48,6 +48,7 @@ class LiteRtRunner:
 
         self._interpreter = Interpreter(model_path=model, num_threads=threads)
         self._interpreter.allocate_tensors()
+        self.input_names = [detail["name"] for detail in self._interpreter.get_input_details()]
         for detail in self._interpreter.get_input_details():
             shape = tuple(int(v) for v in detail["shape"])
             self._interpreter.set_tensor(detail["index"], input_array(inputs, detail["name"], shape, detail["dtype"]))

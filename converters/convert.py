@@ -61,10 +61,10 @@ def convert(
         raise MaskConverError(f"an output size belongs to level panoptic; level {spec.level} has none")
     categories = _categories(settings, labels)
 
-    from maskconver_mobile.converters.tflite import finish_tflite, make_card, to_tflite
-
-    weights = read_checkpoint(checkpoint)
     with _quiet():
+        from maskconver_mobile.converters.tflite import finish_tflite, make_card, to_tflite
+
+        weights = read_checkpoint(checkpoint)
         content = to_tflite(settings, weights, spec, precision)
     card = make_card(settings, weights, spec, precision, output.stem, categories)
     write_atomically(output, finish_tflite(content, card, settings, weights))
@@ -92,6 +92,8 @@ def _quiet() -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
+        except MaskConverError:
+            raise
         except Exception:
             log.seek(0)
             os.write(saved, log.read())

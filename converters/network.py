@@ -96,9 +96,11 @@ def aspp(layers: Layers, config: DecoderConfig, x: Tensor) -> Tensor:
     path = f"decoder/aspp/aspp_layers/{len(config.dilation_rates) + 1}/layer_with_weights-0"
     pooled = pool(ops, config, x)
     pooled = layers.conv(pooled, f"{path}/layer_with_weights-0", f"{path}/layer_with_weights-1", filters)
-    branches.append(ops.resize(pooled, size))
     path = "decoder/aspp/projection"
-    return layers.conv(ops.concat(branches), f"{path}/layer_with_weights-0", f"{path}/layer_with_weights-1", filters)
+    names = f"{path}/layer_with_weights-0", f"{path}/layer_with_weights-1"
+    if layers.rewrites.fold_pooled_branch and ops.shape(pooled)[1:3] == (1, 1):
+        return layers.project(ops.concat(branches), pooled, *names, filters)
+    return layers.conv(ops.concat([*branches, ops.resize(pooled, size)]), *names, filters)
 
 
 def pool(ops: TensorFlowOps, config: DecoderConfig, x: Tensor) -> Tensor:

@@ -182,9 +182,7 @@ def _read_set(images: Path, annotations: Path, panoptic_dir: Path) -> GroundTrut
     files, known = dict(names), {label.id for label in labels}
     for truth in truths:
         if truth.image_id not in files:
-            raise MaskConverError(
-                f"{annotations}: image_id {truth.image_id!r} is not among its images; add it there"
-            )
+            raise MaskConverError(f"{annotations}: image_id {truth.image_id!r} is not among its images; add it there")
         for segment in truth.segments:
             if segment.category_id not in known:
                 raise MaskConverError(
@@ -198,18 +196,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         if size > MAX_JSON_BYTES:
-            raise MaskConverError(
-                f"{path}: {size} bytes, more than the {MAX_JSON_BYTES} that are read; split it"
-            )
+            raise MaskConverError(f"{path}: {size} bytes, more than the {MAX_JSON_BYTES} that are read; split it")
         raw = json.loads(path.read_bytes())
     except OSError as error:
         raise MaskConverError(f"{path}: not readable ({error.strerror}); give COCO panoptic JSON") from error
     except (ValueError, RecursionError) as error:
         raise MaskConverError(f"{path}: not valid JSON ({error}); give COCO panoptic JSON") from error
     if not isinstance(raw, dict):
-        raise MaskConverError(
-            f"{path}: a JSON {type(raw).__name__}, expected the object of COCO panoptic JSON"
-        )
+        raise MaskConverError(f"{path}: a JSON {type(raw).__name__}, expected the object of COCO panoptic JSON")
     return raw
 
 
@@ -253,9 +247,7 @@ def _image_id(value: object) -> int | str:
 
 def _malformed(path: Path, error: Exception) -> MaskConverError:
     reason = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
-    return MaskConverError(
-        f"{path}: not COCO panoptic JSON ({reason}); compare it with the format's description"
-    )
+    return MaskConverError(f"{path}: not COCO panoptic JSON ({reason}); compare it with the format's description")
 
 
 def _unique(values: Iterable[object], what: str, where: str) -> None:

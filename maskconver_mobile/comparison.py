@@ -109,9 +109,7 @@ def compare(
             compared.append(ImageComparison(path, _measures(a, b, pixels, path)))
         on_image()
     if not compared:
-        raise MaskConverError(
-            f"none of {len(images)} images can be read (first: {skipped[0][1] if skipped else '-'})"
-        )
+        raise MaskConverError(f"none of {len(images)} images can be read (first: {skipped[0][1] if skipped else '-'})")
     return Comparison(tuple(compared), tuple(skipped))
 
 

@@ -69,9 +69,7 @@ def _stored(path: Path) -> Predictor:
     def predict(sample: Sample) -> SegmentMap:
         image_id = sample.truth.image_id
         if image_id not in predictions:
-            raise MaskConverError(
-                f"{path}: no prediction for image_id {image_id!r}; predict every annotated image"
-            )
+            raise MaskConverError(f"{path}: no prediction for image_id {image_id!r}; predict every annotated image")
         return predictions[image_id].load()
 
     return predict

@@ -207,13 +207,9 @@ def _rows(segmentation: SegmentMap, ids: NDArray[np.int64]) -> NDArray[np.int64]
     found = {int(identity) for identity in ids}
     where = segmentation.source
     if len(set(declared)) < len(declared):
-        raise MaskConverError(
-            f"{where}: a segment id is listed twice in segments_info; ids must be unique per image"
-        )
+        raise MaskConverError(f"{where}: a segment id is listed twice in segments_info; ids must be unique per image")
     if unlisted := sorted(found - rows.keys()):
-        raise MaskConverError(
-            f"{where}: pixels have segment id {unlisted[0]}, which segments_info lacks; add it"
-        )
+        raise MaskConverError(f"{where}: pixels have segment id {unlisted[0]}, which segments_info lacks; add it")
     if absent := sorted(set(declared) - found):
         raise MaskConverError(f"{where}: segments_info lists id {absent[0]}, which no pixel has; remove it")
     return np.array([rows[int(identity)] for identity in ids], np.int64)

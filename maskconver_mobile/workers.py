@@ -40,9 +40,7 @@ def process_map(
         for future in futures:
             yield cast(Result, future.result())
     except BrokenProcessPool as error:
-        raise MaskConverError(
-            "a worker process died, perhaps for want of memory; use fewer workers"
-        ) from error
+        raise MaskConverError("a worker process died, perhaps for want of memory; use fewer workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

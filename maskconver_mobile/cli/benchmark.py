@@ -45,7 +45,7 @@ class _RunByDefault(click.Group):
 
 @click.group(cls=_RunByDefault)
 def command() -> None:
-    r"""Measure models on this machine, or on phones with --adb.
+    """Measure models on this machine, or on phones with --adb.
 
     `benchmark MODEL...` is short for `benchmark run MODEL...`.
 
@@ -53,7 +53,7 @@ def command() -> None:
     maskconver-mobile benchmark maskconver_256.tflite maskconver_640.tflite --profile --output results
     maskconver-mobile benchmark maskconver_256.tflite --adb --benchmark-binary benchmark_model
     maskconver-mobile benchmark compare before/benchmark.json after/benchmark.json
-    """
+    """  # noqa: D301
 
 
 @command.command()

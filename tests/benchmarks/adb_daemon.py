@@ -50,7 +50,7 @@ class Script:
         drops: ... this often; with `gone` for good.
         gone: stop listening when the connection breaks.
         disk_full: refuse every push.
-        shell: what runs a command, given as its last argument.
+        interpreter: what runs a command, given as its last argument.
     """
 
     state: str = "device"
@@ -60,7 +60,7 @@ class Script:
     drops: int = 1
     gone: bool = False
     disk_full: bool = False
-    shell: Sequence[str] = ("/bin/sh", "-c")
+    interpreter: Sequence[str] = ("/bin/sh", "-c")
 
 
 class Daemon:
@@ -69,6 +69,7 @@ class Daemon:
     def __init__(self, root: Path, script: Script) -> None:
         self.root = root
         self.script = script
+        self.search_path = f"{root}/bin:{os.environ['PATH']}"
         self.commands: list[str] = []
         self.pushed: list[str] = []
         self._connections: list[_Connection] = []
@@ -89,7 +90,7 @@ class Daemon:
     @property
     def environment(self) -> dict[str, str]:
         """Variables of the device's shell."""
-        return {"PATH": f"{self.root}/bin:{os.environ['PATH']}", "TMPDIR": str(self.root / "tmp")}
+        return {"PATH": self.search_path, "TMPDIR": str(self.root / "tmp")}
 
     def __enter__(self) -> "Daemon":
         threading.Thread(target=self._accept, daemon=True).start()
@@ -239,7 +240,7 @@ class _Stream:
         daemon = self._connection.daemon
         daemon.commands.append(command)
         self._process = process = subprocess.Popen(
-            [*daemon.script.shell, command],
+            [*daemon.script.interpreter, command],
             cwd=daemon.root,
             env=daemon.environment,
             stdin=subprocess.DEVNULL,

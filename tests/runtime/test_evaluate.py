@@ -16,6 +16,7 @@ from PIL import Image
 from maskconver_mobile.coco import GroundTruth, read_ground_truth, read_predictions
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation import evaluate
+from maskconver_mobile.panoptic import PanopticResult, from_maps
 from maskconver_mobile.workers import process_map
 
 CATEGORIES = [
@@ -103,6 +104,30 @@ def test_figures_of_several_models(tiny: TinySet, predictions: list[Path]) -> No
     assert (perfect.all.pq, perfect.all.n) == (1, 2)
     assert (half.all.pq, half.things.pq, half.stuff.pq) == (0.5, 1, 0)
     assert half.per_class[1].false_negatives == 3
+
+
+class Painter:
+    """Stands for a model: sees cats in rows of even index, and sky elsewhere."""
+
+    def __init__(self, model: Path, *, num_threads: int) -> None:
+        assert (model.name, num_threads) == ("model.tflite", 3)
+
+    def segment(self, image: Path) -> PanopticResult:
+        pixels = np.asarray(Image.open(image).convert("RGB"))
+        cats = np.zeros(pixels.shape[:2], np.int32)
+        cats[::2] = 1
+        classes, scores = np.array([1, 30], np.int32), np.array([0.9, 0.8], np.float32)
+        return from_maps(np.where(cats, 1, 30).astype(np.int32), cats, classes, scores, pixels, (), {})
+
+
+def test_a_model_file_is_run_on_each_image(tiny: TinySet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cat of the second image is found at 3/4; nothing else overlaps by more than half."""
+    monkeypatch.setattr("maskconver_mobile.segmenter.Segmenter", Painter)
+    (found,) = evaluate([Path("model.tflite")], tiny.read(), num_threads=3)
+    cat, sky = found.per_class
+    assert (cat.true_positives, cat.false_positives, cat.false_negatives) == (1, 2, 1)
+    assert cat.pq == pytest.approx((3 / 4) / (1 + 1 + 0.5))
+    assert (sky.true_positives, sky.false_positives, sky.false_negatives) == (0, 2, 3)
 
 
 def test_worker_processes_give_the_same_figures(tiny: TinySet, predictions: list[Path]) -> None:

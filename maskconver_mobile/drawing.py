@@ -1,0 +1,136 @@
+"""Segments drawn over their photograph."""
+
+import colorsys
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskconver_mobile.card import Category
+from maskconver_mobile.labels import color_of
+
+if TYPE_CHECKING:
+    from maskconver_mobile.panoptic import Segment
+
+Pixels = NDArray[np.uint8]
+Color = tuple[int, int, int]
+Box = tuple[int, int, int, int]
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_WHITE = (255, 255, 255)
+# Places for labels are looked for in a map of at most this height and width.
+_SEARCH_SIZE = 256
+
+
+def draw_overlay(
+    image: Pixels,
+    panoptic_map: NDArray[np.int32],
+    segments: Sequence["Segment"],
+    categories: Sequence[Category],
+    alpha: float,
+) -> Pixels:
+    """Colours, outlines, and a label for each segment with room for one.
+
+    Args:
+        image: uint8 [h, w, 3] RGB.
+        panoptic_map: int32 [h, w] of segment ids, 0 for void, which stays as it is.
+        segments: whose ids stand in the map; earlier ones get their label first.
+        categories: give the colours; things of one category differ a little.
+        alpha: opacity of the colours, 0..1.
+
+    Returns:
+        uint8 [h, w, 3], a new image.
+    """
+    colors = segment_colors(segments, categories)
+    table = np.zeros((max(colors, default=0) + 1, 3), np.uint8)
+    for segment_id, color in colors.items():
+        table[segment_id] = color
+    tinted = cv2.addWeighted(image, 1 - alpha, table.take(panoptic_map, axis=0), alpha, 0)
+    canvas: Pixels = np.where((panoptic_map == 0)[:, :, None], image, tinted).astype(np.uint8)
+    unit = max(1.0, min(image.shape[:2]) / 480)
+    canvas[_outlines(panoptic_map, round(unit))] = _WHITE
+    _draw_labels(canvas, panoptic_map, segments, colors)
+    return canvas
+
+
+def segment_colors(segments: Sequence["Segment"], categories: Sequence[Category]) -> dict[int, Color]:
+    """RGB by segment id: the category's colour for its first segment, and variations of it for the others."""
+    bases = {c.id: c.color for c in categories}
+    seen: Counter[int] = Counter()
+    colors = {}
+    for segment in segments:
+        base = bases.get(segment.category_id, color_of(segment.category_id))
+        colors[segment.id] = _vary(base, seen[segment.category_id])
+        seen[segment.category_id] += 1
+    return colors
+
+
+def _vary(color: Color, step: int) -> Color:
+    """Hue and lightness swing ever further from the colour's own: 0, +1, -1, +2, ..."""
+    if step == 0:
+        return color
+    swing = (step + 1) // 2 * (1 if step % 2 else -1)
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(v / 255 for v in color))
+    lightness = 0.25 + (lightness - 0.25 + 0.17 * swing) % 0.55
+    red, green, blue = colorsys.hls_to_rgb((hue + 0.05 * swing) % 1, lightness, max(saturation, 0.3))
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _outlines(panoptic_map: NDArray[np.int32], thickness: int) -> NDArray[np.bool_]:
+    edges: Pixels = np.zeros(panoptic_map.shape, np.uint8)
+    edges[:, 1:] |= panoptic_map[:, 1:] != panoptic_map[:, :-1]
+    edges[1:] |= panoptic_map[1:] != panoptic_map[:-1]
+    if thickness > 1:
+        cv2.dilate(edges, np.ones((thickness, thickness), np.uint8), edges)
+    return edges.view(np.bool_)
+
+
+def _draw_labels(
+    canvas: Pixels, panoptic_map: NDArray[np.int32], segments: Sequence["Segment"], colors: dict[int, Color]
+) -> None:
+    height, width = panoptic_map.shape
+    step = max(1, -(-max(height, width) // _SEARCH_SIZE))
+    small = panoptic_map[step // 2 :: step, step // 2 :: step]
+    scale = max(0.4, min(height, width) / 1000)
+    stroke = max(1, round(1.6 * scale))
+    taken: list[Box] = []
+    for segment in segments:
+        text = f"{segment.label} {segment.score:.2f}"
+        (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, stroke)
+        margin = text_height // 2
+        box_width, box_height = text_width + 2 * margin, text_height + baseline + margin
+        x, y, radius = _innermost((small == segment.id).astype(np.uint8))
+        if radius * step < 0.6 * box_height or segment.area < box_width * box_height:
+            continue
+        left = int(np.clip(x * step - box_width // 2, 0, max(0, width - box_width)))
+        top = int(np.clip(y * step - box_height // 2, 0, max(0, height - box_height)))
+        box = (left, top, left + box_width, top + box_height)
+        if any(_overlap(box, other) for other in taken):
+            continue
+        taken.append(box)
+        _draw_label(
+            canvas, text, box, (left + margin, top + margin // 2 + text_height), colors[segment.id], scale, stroke
+        )
+
+
+def _innermost(mask: Pixels) -> tuple[int, int, float]:
+    """The point deepest inside a mask, x and y, and its distance from the outside."""
+    distance = cv2.distanceTransform(cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
+    _, radius, _, (x, y) = cv2.minMaxLoc(distance)
+    return x - 1, y - 1, radius
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _draw_label(
+    canvas: Pixels, text: str, box: Box, origin: tuple[int, int], color: Color, scale: float, stroke: int
+) -> None:
+    left, top, right, bottom = box
+    patch = canvas[top:bottom, left:right]
+    patch[:] = cv2.addWeighted(patch, 0.25, np.full_like(patch, [v * 0.45 for v in color]), 0.75, 0)
+    cv2.putText(canvas, text, origin, _FONT, scale, _WHITE, stroke, cv2.LINE_AA)

@@ -1,0 +1,231 @@
+"""From an image file to a model's input tensor, and the way back for maps."""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from maskconver_mobile.card import ModelCard
+from maskconver_mobile.errors import MaskConverError
+
+MAX_PIXELS = 64_000_000
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
+
+Pixels: TypeAlias = NDArray[np.uint8]
+ImageSource: TypeAlias = str | Path | bytes | Image.Image | Pixels
+
+
+def load_image(source: ImageSource) -> Pixels:
+    """Decode an image to RGB, upright.
+
+    Files, bytes and PIL images are turned as their EXIF orientation says. 16-bit grey is scaled to 8 bits. Transparent
+    pixels are laid over white, as a page would show them. Of an animation the first frame is taken.
+
+    Args:
+        source: path of a file; its bytes; a PIL image; or a uint8 array: grey [h, w] or [h, w, 1], RGB [h, w, 3], RGBA
+            [h, w, 4].
+
+    Returns:
+        uint8 [h, w, 3], a copy of its own.
+
+    Raises:
+        MaskConverError: no such file, no image, a damaged one, one of over 64 million pixels or of none, or an array of
+            another dtype or shape.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        with _decoding("PIL image"):
+            return _from_pil(source, "PIL image")
+    if isinstance(source, bytes):
+        return _from_file(io.BytesIO(source), f"image of {len(source)} bytes")
+    if isinstance(source, str | Path):
+        return _from_file(_check_file(source), str(source))
+    raise MaskConverError(
+        f"an image of type {type(source).__name__}: expected a path, bytes, a PIL image or a uint8 array [h, w, 3]"
+    )
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How an image lies on a model's canvas: scaled with its aspect kept, at the top left. Sizes are (height, width).
+
+    Attributes:
+        image_size: of the image, in its own pixels.
+        canvas_size: of the model's input.
+        scaled_size: of the image on the canvas.
+    """
+
+    image_size: tuple[int, int]
+    canvas_size: tuple[int, int]
+    scaled_size: tuple[int, int]
+
+    @classmethod
+    def fit(cls, image_size: tuple[int, int], canvas_size: tuple[int, int]) -> "Letterbox":
+        """The largest fit, rounded to pixels in float32 as in training, and at least one pixel wide and high."""
+        image, canvas = np.array(image_size, np.float32), np.array(canvas_size, np.float32)
+        height, width = np.maximum(np.round(image * (canvas / image).min()), 1).astype(int).tolist()
+        return cls(image_size, canvas_size, (height, width))
+
+    @property
+    def image_info(self) -> NDArray[np.float32]:
+        """float32 [4, 2]: image size, canvas size, scale on either axis, zeros."""
+        image, canvas, scaled = np.array([self.image_size, self.canvas_size, self.scaled_size], np.float32)
+        return np.stack([image, canvas, scaled / image, np.zeros_like(image)])
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """(height, width) that the whole canvas covers, in pixels of the image."""
+        _, canvas, scale, _ = self.image_info
+        height, width = np.ceil(canvas / scale).astype(int).tolist()
+        return height, width
+
+
+def preprocess(image: Pixels, card: ModelCard) -> tuple[NDArray[np.generic], Letterbox]:
+    """Lay an image on a model's canvas.
+
+    The scaling is bilinear with half-pixel centres and without antialiasing. Padding is the mean colour: 0 once
+    normalised.
+
+    Args:
+        image: uint8 [h, w, 3] RGB.
+        card: says what the model takes.
+
+    Returns:
+        The input tensor [1, H, W, 3], either uint8 pixels or float32 `(pixel - mean) / std`, and where the image lies.
+    """
+    letterbox = Letterbox.fit((image.shape[0], image.shape[1]), card.input_size)
+    height, width = letterbox.scaled_size
+    as_pixels = card.input_type == "uint8"
+    # On bytes INTER_LINEAR rounds down now and then, a tenth of a grey value on average; the exact one does not.
+    source, how = (image, cv2.INTER_LINEAR_EXACT) if as_pixels else (image.astype(np.float32), cv2.INTER_LINEAR)
+    scaled = cv2.resize(source, (width, height), interpolation=how)
+    tensor: NDArray[np.generic]
+    if as_pixels:
+        tensor = np.broadcast_to(np.round(card.mean).astype(np.uint8), (1, *card.input_size, 3)).copy()
+        tensor[0, :height, :width] = scaled
+    else:
+        tensor = np.zeros((1, *card.input_size, 3), np.float32)
+        mean, std = np.array([card.mean, card.std], np.float32)
+        tensor[0, :height, :width] = (scaled - mean) / std
+    return tensor, letterbox
+
+
+def restore(map_: NDArray[Any], letterbox: Letterbox) -> NDArray[Any]:
+    """Bring a map of the whole canvas back to the image's own size, by nearest neighbour.
+
+    Args:
+        map_: [oh, ow] of any size; it covers the canvas, padding included.
+        letterbox: where the image lies on the canvas.
+
+    Returns:
+        [h, w] of the same dtype.
+    """
+    sizes = zip(letterbox.image_size, letterbox.canvas_size, letterbox.scaled_size, map_.shape, strict=True)
+    # floor((i + 0.5) scaled / image * map / canvas), in whole numbers
+    places = [(2 * np.arange(i) + 1) * scaled * samples // (2 * i * canvas) for i, canvas, scaled, samples in sizes]
+    for axis in np.argsort(letterbox.image_size).tolist():  # the short side first, lest a long one meets a whole map
+        map_ = map_.take(places[axis], axis)
+    return map_
+
+
+def _check_file(path: str | Path) -> str | Path:
+    if os.path.isfile(path):
+        return path
+    if os.path.isdir(path):
+        raise MaskConverError(f"{path}: is a folder; expected an image file")
+    raise MaskConverError(f"{path}: no such image file")
+
+
+def _from_file(file: str | Path | io.BytesIO, name: str) -> Pixels:
+    with _decoding(name), Image.open(file, formats=_FORMATS) as image:
+        return _from_pil(image, name)
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    try:
+        yield
+    except MaskConverError:
+        raise
+    except UnidentifiedImageError as error:
+        kinds = "JPEG, PNG, WebP, TIFF, BMP or GIF"
+        raise MaskConverError(f"{name}: is no image of a known format; expected {kinds}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(name) from error
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        reason = " ".join(str(error).split())
+        raise MaskConverError(f"{name}: cannot be decoded ({reason}); save it again as JPEG or PNG") from error
+
+
+def _too_large(name: str) -> MaskConverError:
+    return MaskConverError(f"{name}: has over {MAX_PIXELS // 10**6} million pixels; make it smaller first")
+
+
+def _from_pil(image: Image.Image, name: str) -> Pixels:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _too_large(name)
+    if width * height == 0:
+        raise MaskConverError(f"{name}: has no pixels ({width}x{height})")
+    pixels = _to_rgb(image, name)
+    with suppress(Exception):  # a photo with damaged EXIF is still a photo
+        pixels = _UPRIGHT[image.getexif().get(ExifTags.Base.Orientation, 1)](pixels)
+    return np.ascontiguousarray(pixels)
+
+
+_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90,
+}
+
+
+def _to_rgb(image: Image.Image, name: str) -> Pixels:
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise MaskConverError(f"{name}: has grey values beyond 16 bits; scale them to 8 bits first")
+        return _grey_to_rgb(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if image.mode == "F":
+        raise MaskConverError(f"{name}: has floating-point pixels; scale them to 8 bits first")
+    if image.has_transparency_data:
+        return _over_white(np.asarray(image.convert("RGBA")))
+    return np.asarray(image.convert("RGB"))
+
+
+def _grey_to_rgb(grey: Pixels) -> Pixels:
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _over_white(rgba: Pixels) -> Pixels:
+    alpha = rgba[:, :, 3:].astype(np.uint16)
+    return ((rgba[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _from_array(array: NDArray[Any]) -> Pixels:
+    wanted = "expected uint8 [h, w, 3] RGB, [h, w] grey or [h, w, 4] RGBA"
+    if array.dtype != np.uint8:
+        cure = "; multiply values in 0..1 by 255 and round" if array.dtype.kind == "f" else ""
+        raise MaskConverError(f"image array is {array.dtype} {list(array.shape)}; {wanted}{cure}")
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise MaskConverError(f"image array is uint8 {list(array.shape)}; {wanted}")
+    if array.size == 0:
+        raise MaskConverError(f"image array {list(array.shape)} has no pixels; {wanted}")
+    if channels == 1:
+        return _grey_to_rgb(array.reshape(array.shape[:2]))
+    return _over_white(array) if channels == 4 else np.array(array, order="C")

@@ -1,0 +1,104 @@
+"""Label sets: COCO's panoptic categories, a user's own, or generic names."""
+
+import colorsys
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from maskconver_mobile.card import Category
+from maskconver_mobile.errors import MaskConverError
+
+MAX_JSON_BYTES = 64 << 20
+MAX_ID = (1 << 14) - 1
+_COCO = Path(__file__).with_name("coco_panoptic.json")
+
+
+@lru_cache(maxsize=1)
+def coco_panoptic() -> tuple[Category, ...]:
+    """COCO's 133 panoptic categories under their raw ids: things 1..90, stuff 92..200, by id."""
+    return read_categories(_COCO)
+
+
+def generic_categories(num_classes: int, num_thing_classes: int) -> tuple[Category, ...]:
+    """Categories 1..num_classes - 1 without names of their own; ids below num_thing_classes are things."""
+    return tuple(
+        Category(i, f"{'thing' if i < num_thing_classes else 'stuff'} {i}", i < num_thing_classes, color_of(i))
+        for i in range(1, num_classes)
+    )
+
+
+def color_of(number: int) -> tuple[int, int, int]:
+    """An RGB colour for a number from 0 on; neighbours differ."""
+    # Steps of the golden ratio never come close to an earlier hue soon.
+    hue = number * 0.618033988749895 % 1
+    red, green, blue = colorsys.hsv_to_rgb(hue, (0.9, 0.55, 0.75)[number % 3], (0.95, 0.9, 0.65)[number // 3 % 3])
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def read_categories(path: str | Path) -> tuple[Category, ...]:
+    """Read a label set in the COCO panoptic format.
+
+    Args:
+        path: JSON; a list of `{"id", "name", "isthing", "color"}` or an object with such a list as its "categories".
+            The colour may be missing.
+
+    Returns:
+        The categories by id.
+
+    Raises:
+        MaskConverError: the file cannot be read, or a category is not as it should be.
+    """
+    raw = _read_json(Path(path))
+    if isinstance(raw, dict):
+        raw = raw.get("categories")
+    if not isinstance(raw, list) or not raw:
+        raise MaskConverError(
+            f'{path}: no categories; expected a list of {{"id", "name", "isthing"}} or an object with "categories"'
+        )
+    found: dict[int, Category] = {}
+    for position, entry in enumerate(raw):
+        try:
+            category = _category(entry)
+        except KeyError as error:
+            raise MaskConverError(f"{path}: category {position} lacks {error}") from error
+        except (TypeError, ValueError) as error:
+            raise MaskConverError(f"{path}: category {position}: {error}") from error
+        if category.id in found:
+            raise MaskConverError(f"{path}: id {category.id} is there twice; keep one")
+        found[category.id] = category
+    return tuple(found[i] for i in sorted(found))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise MaskConverError(f"{path}: larger than {MAX_JSON_BYTES >> 20} MiB; give its categories alone")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise MaskConverError(f"{path}: cannot be read ({error.strerror}); expected a JSON label set") from error
+    except (ValueError, RecursionError) as error:
+        raise MaskConverError(f"{path}: is not JSON ({error}); expected a label set") from error
+
+
+def _category(entry: Any) -> Category:
+    if not isinstance(entry, dict):
+        raise TypeError(f"is a {type(entry).__name__}; expected an object with id, name and isthing")
+    identity, name, is_thing = entry["id"], entry["name"], entry["isthing"]
+    if not _is_integer(identity, 1, MAX_ID):
+        raise ValueError(f"id is {identity!r}; expected a whole number in 1..{MAX_ID}")
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"name is {name!r}; expected text")
+    if is_thing not in (0, 1):
+        raise ValueError(f"isthing is {is_thing!r}; expected 0 or 1")
+    color = entry.get("color")
+    if color is None:
+        return Category(identity, name, bool(is_thing), color_of(identity))
+    if not isinstance(color, list) or len(color) != 3 or not all(_is_integer(v, 0, 255) for v in color):
+        raise ValueError(f"color is {color!r}; expected [red, green, blue] in 0..255")
+    red, green, blue = color
+    return Category(identity, name, bool(is_thing), (red, green, blue))
+
+
+def _is_integer(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

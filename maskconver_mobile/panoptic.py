@@ -1,0 +1,242 @@
+"""What a model says of an image: segments and the map of where they are."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskconver_mobile.card import Category
+from maskconver_mobile.drawing import draw_overlay
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.files import write_atomically
+
+Box: TypeAlias = tuple[int, int, int, int]
+
+if TYPE_CHECKING:
+    from supervision import Detections
+
+_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One thing, or all stuff of one class.
+
+    Attributes:
+        id: its value in the panoptic map.
+        category_id: its class in the label set.
+        label: the class's name.
+        is_thing: whether it is one countable object.
+        score: of its proposal, 0..1; for stuff the best of its class.
+        area: in pixels.
+        bbox: x, y, width, height in pixels.
+    """
+
+    id: int
+    category_id: int
+    label: str
+    is_thing: bool
+    score: float
+    area: int
+    bbox: Box
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PanopticResult:
+    """A panoptic segmentation.
+
+    Attributes:
+        panoptic_map: int32 [h, w] of segment ids, 0 for void, at the image's own size.
+        segments: best score first.
+        image: uint8 [h, w, 3] RGB, upright.
+        categories: the model's label set.
+        timings_ms: how long each stage took, in milliseconds.
+    """
+
+    panoptic_map: NDArray[np.int32]
+    segments: tuple[Segment, ...]
+    image: NDArray[np.uint8]
+    categories: tuple[Category, ...]
+    timings_ms: dict[str, float]
+
+    def __repr__(self) -> str:
+        height, width = self.panoptic_map.shape
+        shown = ", ".join(f"{s.label} {s.score:.2f}" for s in self.segments[:5])
+        more = ", ..." if len(self.segments) > 5 else ""
+        return f"PanopticResult({width}x{height}, {len(self.segments)} segments: {shown}{more})"
+
+    @property
+    def category_map(self) -> NDArray[np.int32]:
+        """int32 [h, w] of category ids, 0 for void."""
+        table = np.zeros(max((s.id for s in self.segments), default=0) + 1, np.int32)
+        for segment in self.segments:
+            table[segment.id] = segment.category_id
+        return table[self.panoptic_map]
+
+    def mask(self, segment_id: int) -> NDArray[np.bool_]:
+        """Where a segment is, bool [h, w].
+
+        Raises:
+            MaskConverError: there is no such segment.
+        """
+        if all(s.id != segment_id for s in self.segments):
+            ids = ", ".join(str(i) for i in sorted(s.id for s in self.segments)) or "none"
+            raise MaskConverError(f"no segment {segment_id}; the ids are {ids}")
+        mask: NDArray[np.bool_] = self.panoptic_map == segment_id
+        return mask
+
+    def overlay(self, alpha: float = 0.5) -> NDArray[np.uint8]:
+        """The image with its segments drawn in, uint8 [h, w, 3]; `alpha` is the opacity of their colours, 0..1."""
+        return draw_overlay(self.image, self.panoptic_map, self.segments, self.categories, alpha)
+
+    def save(self, path: str | Path, alpha: float = 0.5) -> None:
+        """Write the overlay as an image in the format of the path's suffix, whole or not at all.
+
+        Raises:
+            MaskConverError: an unknown suffix, an image too large for the format, or a folder that cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in _FORMATS:
+            raise MaskConverError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(_FORMATS)}")
+        encoded = io.BytesIO()
+        try:
+            Image.fromarray(self.overlay(alpha)).save(encoded, _FORMATS[path.suffix.lower()], quality=90)
+        except (OSError, ValueError) as error:
+            raise MaskConverError(f"{path}: cannot be encoded ({error}); save it as .png") from error
+        write_atomically(path, encoded.getvalue())
+
+    def to_coco(self, image_id: int | str, file_name: str) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """The official COCO panoptic format (https://cocodataset.org/#format-data).
+
+        Args:
+            image_id: of the image in the data set.
+            file_name: under which the PNG will be stored.
+
+        Returns:
+            The PNG's pixels, uint8 [h, w, 3] RGB with id = R + 256 G + 256^2 B; and the entry for "annotations".
+        """
+        png = np.stack([self.panoptic_map >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
+        segments_info = [
+            {"id": s.id, "category_id": s.category_id, "area": s.area, "bbox": list(s.bbox), "iscrowd": 0}
+            for s in self.segments
+        ]
+        return png, {"image_id": image_id, "file_name": file_name, "segments_info": segments_info}
+
+    def to_supervision(self) -> "Detections":
+        """The segments as `supervision.Detections`: xyxy, mask, confidence, class_id and data["class_name"].
+
+        Raises:
+            MaskConverError: supervision is not installed.
+        """
+        try:
+            from supervision import Detections
+        except ImportError as error:
+            raise MaskConverError("supervision is not installed; run `pip install supervision`") from error
+        boxes = np.array([s.bbox for s in self.segments], np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        ids = np.array([s.id for s in self.segments], np.int32)
+        return Detections(
+            xyxy=boxes,
+            mask=self.panoptic_map == ids[:, None, None],
+            confidence=np.array([s.score for s in self.segments], np.float32),
+            class_id=np.array([s.category_id for s in self.segments], int),
+            data={"class_name": np.array([s.label for s in self.segments], str)},
+        )
+
+
+def from_maps(
+    category_map: NDArray[np.int32],
+    instance_map: NDArray[np.int32],
+    classes: NDArray[np.integer[Any]],
+    scores: NDArray[np.floating[Any]],
+    image: NDArray[np.uint8],
+    categories: tuple[Category, ...],
+    timings_ms: dict[str, float],
+) -> PanopticResult:
+    """Build a result from the maps of a merge.
+
+    A thing is an instance of a category, and stuff is a category outside all instances. Ids count from 1 in the order
+    of category and instance.
+
+    Args:
+        category_map: int32 [h, w] of class ids, 0 for void.
+        instance_map: int32 [h, w]: 1 + the rank of a thing's proposal by score, 0 for all else.
+        classes: integers [K], of the proposals.
+        scores: [K], of the proposals.
+        image: uint8 [h, w, 3] RGB.
+        categories: the label set; a class that it lacks is called "class N".
+        timings_ms: how long each stage took.
+    """
+    stride = int(instance_map.max()) + 1
+    runs = _Runs.of(category_map * np.int32(stride) + instance_map, void_below=stride)
+    names = {c.id: c.name for c in categories}
+    by_rank = np.sort(scores)[::-1].tolist()
+    best = {c: float(scores[classes == c].max()) for c in np.unique(classes).tolist()}
+    segments = []
+    for segment_id, (key, area, bbox) in enumerate(runs.segments(), start=1):
+        category_id, instance = divmod(key, stride)
+        segments.append(
+            Segment(
+                id=segment_id,
+                category_id=category_id,
+                label=names.get(category_id, f"class {category_id}"),
+                is_thing=instance > 0,
+                score=by_rank[instance - 1] if instance else best.get(category_id, 0.0),
+                area=area,
+                bbox=bbox,
+            )
+        )
+    segments.sort(key=lambda s: (-s.score, s.id))
+    return PanopticResult(runs.map(), tuple(segments), image, categories, timings_ms)
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """A map as horizontal runs of one key each; `ids` number the keys, and 0 is void."""
+
+    shape: tuple[int, ...]
+    starts: NDArray[np.intp]
+    lengths: NDArray[np.intp]
+    keys: NDArray[np.int32]
+    ids: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, key_map: NDArray[np.int32], void_below: int) -> "_Runs":
+        flat = key_map.ravel()
+        begins = np.ones(flat.size, np.bool_)
+        np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+        begins[:: key_map.shape[1]] = True
+        starts = np.flatnonzero(begins)
+        values = flat[starts]
+        values[values < void_below] = 0
+        keys, ids = np.unique(np.append(values, np.int32(0)), return_inverse=True)
+        return cls(key_map.shape, starts, np.diff(starts, append=flat.size), keys, ids[:-1])
+
+    def map(self) -> NDArray[np.int32]:
+        return np.repeat(self.ids.astype(np.int32), self.lengths).reshape(self.shape)
+
+    def segments(self) -> list[tuple[int, int, Box]]:
+        """Key, area and bounding box of each id from 1 on."""
+        count = len(self.keys)
+        areas = np.bincount(self.ids, self.lengths, count).astype(int)
+        top, left = np.divmod(self.starts, self.shape[1])
+        low = np.full((2, count), self.starts.size + self.shape[1])
+        high = np.zeros((2, count), np.intp)
+        for axis, (first, last) in enumerate([(left, left + self.lengths), (top, top + 1)]):
+            np.minimum.at(low[axis], self.ids, first)
+            np.maximum.at(high[axis], self.ids, last)
+        boxes = np.concatenate([low, high - low]).T.tolist()
+        found = zip(self.keys.tolist(), areas.tolist(), (tuple(box) for box in boxes), strict=True)
+        return list(found)[1:]

@@ -1,0 +1,60 @@
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from adb_daemon import Daemon, Script, clients, free_port
+from tiny import write_tflite
+
+from maskconver_mobile.benchmarks.adb_client import Adb
+
+AttachDevice = Callable[..., Daemon]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A .tflite file of one operator."""
+    return write_tflite(tmp_path / "tiny.tflite")
+
+
+@pytest.fixture(scope="session", params=["adbutils", pytest.param("system", marks=pytest.mark.slow)])
+def adb_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """Path of a real adb client and the port of a server of its own."""
+    found = clients()
+    if request.param not in found:
+        missing = {"adbutils": "the Python package adbutils", "system": "adb on PATH"}
+        pytest.skip(f"needs {missing[request.param]}")
+    client, port = Adb(found[request.param]), str(free_port())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("ANDROID_ADB_SERVER_PORT", port)
+        client.run("start-server")
+        yield client.path, port
+        client.run("kill-server")
+
+
+@pytest.fixture
+def adb(adb_server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Adb:
+    """A real adb client."""
+    client, port = adb_server
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", port)
+    return Adb(client)
+
+
+@pytest.fixture
+def attach(adb: Adb, tmp_path: Path) -> Iterator[AttachDevice]:
+    """Attach scripted devices: `attach(state=..., drop_at=...)` returns the daemon of a new one."""
+    with ExitStack() as stack:
+
+        def one(**script: object) -> Daemon:
+            number = len(list(tmp_path.glob("device*")))
+            daemon = stack.enter_context(Daemon(tmp_path / f"device{number}", Script(**script)))  # type: ignore[arg-type]
+            adb.run("connect", daemon.serial)
+            stack.callback(adb.run, "disconnect", daemon.serial, stoppable=False)
+            return daemon
+
+        yield one
