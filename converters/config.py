@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import yaml
 
+from maskconver_mobile.converters.backbones import BACKBONES
 from maskconver_mobile.errors import MaskConverError
 
 MAX_YAML_BYTES = 1 << 20
@@ -184,7 +185,7 @@ class _Reader:
             num_thing_classes=self.integer(f"{m}.num_thing_classes", 91, 0, num_classes),
             num_instances=self.integer(f"{m}.num_instances", 100, 1, 1024),
             embedding_size=self.integer(f"{m}.embedding_size", 512, 1, 4096),
-            backbone=str(self.get(f"{m}.backbone.mobilenet.model_id", "MobileNetMultiAVGSeg")),
+            backbone=self.only(f"{m}.backbone.mobilenet.model_id", None, *BACKBONES),
             filter_size_scale=self.number(f"{m}.backbone.mobilenet.filter_size_scale", 1.0, 0.05, 4.0),
             norm_epsilon=self.number(f"{m}.norm_activation.norm_epsilon", 0.001, 1e-9, 1.0),
             decoder=decoder,

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maskconver_mobile.card import Category, ModelCard
-from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.config import ModelConfig, read_config
-from maskconver_mobile.converters.graph import GraphSpec
+from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import ensure_writable, write_atomically
 from maskconver_mobile.labels import coco_panoptic, generic_categories, read_categories
@@ -62,6 +61,7 @@ def convert(
     categories = _categories(settings, labels)
 
     with _quiet():
+        from maskconver_mobile.converters.checkpoint import read_checkpoint
         from maskconver_mobile.converters.tflite import finish_tflite, make_card, to_tflite
 
         weights = read_checkpoint(checkpoint)

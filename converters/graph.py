@@ -1,11 +1,10 @@
 """Configuration, weights, fusion level and target -> one function of the image, ready for an exporter."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from maskconver_mobile.card import InputType, Level
+from maskconver_mobile.card import InputType
 from maskconver_mobile.converters import fast, postprocess
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
@@ -13,20 +12,11 @@ from maskconver_mobile.converters.layers import Layers
 from maskconver_mobile.converters.network import Heads, maskconver
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 from maskconver_mobile.converters.postprocess import MergeThresholds, Proposals, Tail, read_tail
-from maskconver_mobile.converters.targets import TARGETS, Target
+from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.converters.targets import TARGETS
 
 MEAN = tuple(255 * m for m in (0.485, 0.456, 0.406))
 STD = tuple(255 * s for s in (0.229, 0.224, 0.225))
-
-
-@dataclass(frozen=True)
-class GraphSpec:
-    """Where the graph ends, what it takes, and for whom it is written. `output_size` belongs to `panoptic` alone."""
-
-    level: Level = "masks"
-    target: Target = "cpu"
-    input_type: InputType = "uint8"
-    output_size: tuple[int, int] | None = None
 
 
 def small_area_threshold(config: ModelConfig, size: tuple[int, int]) -> float:

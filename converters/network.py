@@ -10,7 +10,6 @@ from maskconver_mobile.converters.backbones import BACKBONES, Block, make_divisi
 from maskconver_mobile.converters.config import DecoderConfig, HeadConfig, ModelConfig
 from maskconver_mobile.converters.layers import Layers, Pointwise
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
-from maskconver_mobile.errors import MaskConverError
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,6 @@ def backbone(
     layers: Layers, config: ModelConfig, x: Tensor, input_scale: tuple[float, float, float] | None
 ) -> dict[str, Tensor]:
     """MobileNet blocks at output stride 16; a stride that would go beyond becomes dilation from that block on."""
-    if config.backbone not in BACKBONES:
-        known = ", ".join(sorted(BACKBONES))
-        raise MaskConverError(f"backbone {config.backbone!r} is not supported; supported model_id: {known}")
     endpoints: dict[str, Tensor] = {}
     running_stride, dilation = 1, 1
     for index, block in enumerate(BACKBONES[config.backbone]):

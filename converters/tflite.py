@@ -14,9 +14,10 @@ import tensorflow as tf
 from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
-from maskconver_mobile.converters.graph import MEAN, STD, GraphSpec, build, small_area_threshold
+from maskconver_mobile.converters.graph import MEAN, STD, build, small_area_threshold
 from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.postprocess import read_tail
+from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.tail import Tail
 from maskconver_mobile.tflite_file import TAIL_KEY, attach
 
@@ -28,7 +29,7 @@ def to_tflite(config: ModelConfig, weights: Weights, spec: GraphSpec, precision:
     graph = build(config, weights, spec)
     module = tf.Module()
     image = tf.TensorSpec([1, *config.input_size, 3], tf.as_dtype(spec.input_type), name="image")
-    module.serve = tf.function(lambda image: graph(TensorFlowOps(), image), input_signature=[image])
+    module.serve = tf.function(lambda image: graph(TensorFlowOps(), image), input_signature=[image], autograph=False)
     concrete = module.serve.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     if precision == "float16":

@@ -1,12 +1,15 @@
 """`maskconver-mobile convert`."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from maskconver_mobile.card import InputType, Level
 from maskconver_mobile.cli.parameters import Size
+
+if TYPE_CHECKING:
+    from maskconver_mobile.converters.targets import Target
 
 
 @click.command()
@@ -25,6 +28,13 @@ from maskconver_mobile.cli.parameters import Size
     show_default=True,
     help="Where the graph ends.",
 )
+@click.option(
+    "--target",
+    type=click.Choice(["cpu", "gpu", "reference"]),
+    default="cpu",
+    show_default=True,
+    help="Kernels to write the graph for; reference is the plain graph. The answer is the same.",
+)
 @click.option("--input-size", type=Size(), help="Height x width of the input, instead of the YAML's.")
 @click.option(
     "--input-type",
@@ -42,7 +52,9 @@ from maskconver_mobile.cli.parameters import Size
     help="Of the weights.",
 )
 @click.option("--labels", type=click.Path(path_type=Path), help="Category names, JSON in the COCO panoptic format.")
-def command(level: Level, input_type: InputType, output_size: tuple[int, int] | None, **options: Any) -> None:
+def command(
+    level: Level, target: "Target", input_type: InputType, output_size: tuple[int, int] | None, **options: Any
+) -> None:
     """Turn a Model Garden checkpoint into one self-describing model file.
 
     \b
@@ -52,9 +64,9 @@ def command(level: Level, input_type: InputType, output_size: tuple[int, int] | 
     from rich.console import Console
 
     from maskconver_mobile.converters.convert import convert
-    from maskconver_mobile.converters.graph import GraphSpec
+    from maskconver_mobile.converters.spec import GraphSpec
 
-    spec = GraphSpec(level=level, input_type=input_type, output_size=output_size)
+    spec = GraphSpec(level=level, target=target, input_type=input_type, output_size=output_size)
     with Console(stderr=True).status("Converting"):
         card = convert(spec=spec, **options)
     output: Path = options["output"]

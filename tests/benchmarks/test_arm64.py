@@ -22,7 +22,7 @@ from maskconver_mobile.cli.benchmark import command
 pytestmark = pytest.mark.slow
 
 QEMU = "qemu-aarch64-static"
-TOOLS = "setsid timeout taskset wc sha256sum cut chmod mv rm mkdir ls cat grep uname"
+TOOLS = "wc sha256sum cut chmod mv rm mkdir ls cat grep uname"
 
 
 @pytest.fixture
