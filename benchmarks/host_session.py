@@ -26,7 +26,7 @@ class HostOptions:
         warmup: runs of each model before them.
         min_seconds: go on until the timed rounds have lasted this long.
         profile: operator times as well.
-        image: a photograph for the stages; a synthetic one where None.
+        image: a photograph for the stages; the bundled one where None.
     """
 
     threads: tuple[int, ...] = (2,)

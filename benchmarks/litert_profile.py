@@ -16,8 +16,8 @@ import numpy as np
 
 from maskconver_mobile.benchmarks.worker import random_array
 
-VERSIONS: Final = ("2.1", "2.2", "2.3")
-"""Releases of ai-edge-litert whose library this module was written for."""
+VERSIONS: Final = ("2.2", "2.3")
+"""Releases of ai-edge-litert whose library answers to the calls below; that of 2.1 takes other arguments."""
 
 CPU: Final = 1
 LOCK_WRITE: Final = 1

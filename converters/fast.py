@@ -19,15 +19,13 @@ def proposals(ops: TensorFlowOps, heatmap: Tensor, k: int) -> Proposals:
 
     Equal to the plain form but for near ties: logits that differ by less than float rounding of their probabilities.
     """
-    _, height, width, classes = ops.shape(heatmap)
+    _, height, width, channels = ops.shape(heatmap)
     distance = ops.max_pool(heatmap, 3) - heatmap
-    peaks = ops.reshape(heatmap - distance * SUPPRESSION, [height * width, classes])
+    peaks = ops.reshape(heatmap - distance * SUPPRESSION, [height * width, channels])
     rows = min(k, height * width)
     _, locations = ops.top_k(ops.max(peaks, -1), rows)
-    candidates = ops.reshape(ops.gather(peaks, locations), [rows * classes])
-    logits, index = ops.top_k(candidates, k)
-    row = index // classes
-    return Proposals(index - row * classes, ops.gather(locations, row), ops.sigmoid(logits))
+    logits, row, classes = ops.top_cells(ops.gather(peaks, locations), k)
+    return Proposals(classes, ops.gather(locations, row), ops.sigmoid(logits))
 
 
 def gather_embeddings(layers: Layers, head: Head, locations: Tensor) -> Tensor:

@@ -57,19 +57,15 @@ def build(
 def normalised(layers: Layers, image: Tensor, input_type: InputType) -> Tensor:
     """`(pixel - mean) / std` of a uint8 image; a float32 one comes normalised.
 
-    Where the division is folded into the first convolution, the subtraction is left. It runs on whole rows [W * 3]:
-    a broadcast over three channels would use three lanes of a vector unit at a time.
+    Where the division is folded into the first convolution, the subtraction is left.
     """
     ops = layers.ops
     if input_type == "float32":
         return image
     pixels = ops.cast(image, np.float32)
-    if not layers.rewrites.fold_normalisation:
-        return (pixels - ops.constant(MEAN)) * ops.constant(1 / np.asarray(STD))
-    shape = ops.shape(image)
-    row = shape[2] * shape[3]
-    centred = ops.reshape(pixels, [shape[1], row]) - ops.constant(np.tile(MEAN, shape[2]))
-    return ops.reshape(centred, shape)
+    if layers.rewrites.fold_normalisation:
+        return ops.centre(pixels, MEAN)
+    return (pixels - ops.constant(MEAN)) * ops.constant(1 / np.asarray(STD))
 
 
 def find_proposals(layers: Layers, heatmap: Tensor, k: int) -> Proposals:

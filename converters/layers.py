@@ -33,6 +33,7 @@ class LayerNorm:
 class Pointwise:
     """A layer that acts on each location alone: affine map, layer norm if any, relu if wanted. Kernel [in, out]."""
 
+    path: str
     kernel: Array
     bias: Array
     norm: LayerNorm | None = None
@@ -68,8 +69,9 @@ class Layers:
         affine, after = self._normed(self.weights(f"{path}/kernel", shape), norm, filters, layer_norm)
         if input_scale is not None:
             affine = affine._replace(kernel=fold_input_scale(affine.kernel, input_scale))
-        y = self.ops.conv(x, *affine, stride=stride, relu=relu and after is None)
-        return self._finish(y, after, relu)
+        with self.ops.scope(path):
+            y = self.ops.conv(x, *affine, stride=stride, relu=relu and after is None)
+            return self._finish(y, after, relu)
 
     def depthwise(
         self,
@@ -86,13 +88,15 @@ class Layers:
         channels = self.ops.shape(x)[-1]
         raw = self.weights(f"{path}/depthwise_kernel", (kernel, kernel, channels, 1))
         if norm is None:
-            return self.ops.depthwise(x, raw, None, stride=stride, dilation=(dilation, dilation))
+            with self.ops.scope(path):
+                return self.ops.depthwise(x, raw, None, stride=stride, dilation=(dilation, dilation))
         affine, after = self._normed(raw, norm, channels, layer_norm, depthwise=True)
-        if self.rewrites.split_depthwise and stride == dilation == 1:
-            y = self._split(x, affine, relu=after is None)
-        else:
-            y = self.ops.depthwise(x, *affine, stride=stride, dilation=(dilation, dilation), relu=after is None)
-        return self._finish(y, after, True)
+        with self.ops.scope(path):
+            if self.rewrites.split_depthwise and stride == dilation == 1:
+                y = self._split(x, affine, relu=after is None)
+            else:
+                y = self.ops.depthwise(x, *affine, stride=stride, dilation=(dilation, dilation), relu=after is None)
+            return self._finish(y, after, True)
 
     def _split(self, x: Tensor, affine: Affine, *, relu: bool) -> Tensor:
         first, *others = split_depthwise(affine.kernel)
@@ -107,28 +111,31 @@ class Layers:
         shape = (1, 1, self.ops.shape(x)[-1] + channels, filters)
         affine, _ = self._normed(self.weights(f"{path}/kernel", shape), norm, filters, False)
         kernel, vector_kernel = split_projection(affine.kernel, channels)
-        offset = self.ops.conv(vector, vector_kernel, affine.bias)
-        return self.ops.relu(self.ops.conv(x, kernel, np.zeros(filters, np.float32)) + offset)
+        with self.ops.scope(path):
+            offset = self.ops.conv(vector, vector_kernel, affine.bias)
+            return self.ops.relu(self.ops.conv(x, kernel, np.zeros(filters, np.float32)) + offset)
 
     def pointwise(self, path: str, norm: str, shape: tuple[int, int], *, layer_norm: bool) -> Pointwise:
         """A 1x1 convolution with norm and relu, not applied yet."""
         raw = self.weights(f"{path}/kernel", (1, 1, *shape))
         affine, after = self._normed(raw, norm, shape[1], layer_norm)
-        return Pointwise(affine.kernel[0, 0], affine.bias, after, relu=True)
+        return Pointwise(path, affine.kernel[0, 0], affine.bias, after, relu=True)
 
     def classifier(self, path: str, shape: tuple[int, int]) -> Pointwise:
         """A 1x1 convolution with bias and nothing after it, not applied yet."""
-        return Pointwise(self.weights(f"{path}/kernel", (1, 1, *shape))[0, 0], self.weights(f"{path}/bias", shape[1:]))
+        kernel = self.weights(f"{path}/kernel", (1, 1, *shape))[0, 0]
+        return Pointwise(path, kernel, self.weights(f"{path}/bias", shape[1:]))
 
     def apply(self, x: Tensor, layers: Iterable[Pointwise]) -> Tensor:
         """Apply per-location layers to a map [1, h, w, c] or to rows [n, c]."""
         for layer in layers:
             fused = layer.relu and layer.norm is None
-            if len(self.ops.shape(x)) == 4:
-                x = self.ops.conv(x, layer.kernel[None, None], layer.bias, relu=fused)
-            else:
-                x = self.ops.dense(x, layer.kernel, layer.bias, relu=fused)
-            x = self._finish(x, layer.norm, layer.relu)
+            with self.ops.scope(layer.path):
+                if len(self.ops.shape(x)) == 4:
+                    x = self.ops.conv(x, layer.kernel[None, None], layer.bias, relu=fused)
+                else:
+                    x = self.ops.dense(x, layer.kernel, layer.bias, relu=fused)
+                x = self._finish(x, layer.norm, layer.relu)
         return x
 
     def merge(self, x: Tensor, y: Tensor, path: str) -> Tensor:
@@ -138,7 +145,8 @@ class Layers:
                 f"{path}: deeplabv3plus_sum_to_merge needs low_level_num_filters = {self.ops.shape(x)[-1]} "
                 f"(the decoder's num_filters), found {self.ops.shape(y)[-1]}"
             )
-        return x + y
+        with self.ops.scope(path):
+            return x + y
 
     def layer_norm(self, path: str, channels: int) -> LayerNorm:
         """Weights of a layer norm."""

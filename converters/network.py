@@ -37,7 +37,8 @@ def maskconver(
 ) -> Heads:
     """Normalised image [1, H, W, 3] -> heads at stride 8. The first convolution divides by `input_scale` if given."""
     endpoints = backbone(layers, config, image, input_scale)
-    decoded = aspp(layers, config.decoder, endpoints[str(config.decoder.level)])
+    with layers.ops.scope("decoder/aspp"):
+        decoded = aspp(layers, config.decoder, endpoints[str(config.decoder.level)])
     parts = (
         ("class_head", config.class_head, config.num_classes),
         ("embedding_head", config.mask_embedding_head, config.embedding_size),
@@ -60,7 +61,8 @@ def backbone(
         filters = make_divisible(block.filters * config.filter_size_scale)
         path = f"backbone/layer_with_weights-{index}"
         if block.kind == "conv":
-            x = layers.conv(x, f"{path}/_conv0", f"{path}/_norm0", filters, kernel=block.kernel, stride=stride)
+            scale = input_scale if index == 0 else None
+            x = layers.conv(x, f"{path}/_conv0", f"{path}/_norm0", filters, block.kernel, stride, input_scale=scale)
         else:
             x = inverted_bottleneck(layers, path, block, x, filters, stride, dilation)
         if block.endpoint:
@@ -76,7 +78,7 @@ def inverted_bottleneck(
     y = layers.conv(x, f"{path}/_conv0", f"{path}/_norm0", make_divisible(inputs * block.expand))
     y = layers.depthwise(y, f"{path}/_conv1", f"{path}/_norm1", block.kernel, stride=stride, dilation=dilation)
     y = layers.conv(y, f"{path}/_conv2", f"{path}/_norm2", filters, relu=False)
-    return x + y if inputs == filters and stride == 1 else y
+    return layers.merge(x, y, path) if inputs == filters and stride == 1 else y
 
 
 def aspp(layers: Layers, config: DecoderConfig, x: Tensor) -> Tensor:
@@ -122,8 +124,9 @@ def head(
             config.low_level_filters,
             layer_norm=config.use_layer_norm,
         )
-        x = ops.resize(x, ops.shape(y)[1:3])
-        x = ops.concat([x, y]) if config.fusion == "deeplabv3plus" else layers.merge(x, y, path)
+        with ops.scope(path):
+            x = ops.resize(x, ops.shape(y)[1:3])
+            x = ops.concat([x, y]) if config.fusion == "deeplabv3plus" else layers.merge(x, y, path)
     rest: list[Pointwise] = []
     for i in range(config.num_convs):
         if rest:

@@ -6,6 +6,7 @@ Every tensor has a static shape and a batch of 1. The methods are the whole voca
 
 import functools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,11 @@ Array = NDArray[np.float32]
 class TensorFlowOps:
     """Operations on symbolic TensorFlow tensors; maps are NHWC."""
 
+    def scope(self, path: str) -> AbstractContextManager[str]:
+        """Operations within carry this layer's path in their tensors' names, by which they can be picked out later."""
+        scope: AbstractContextManager[str] = tf.name_scope(f"{path}/")
+        return scope
+
     def shape(self, x: Tensor) -> tuple[int, ...]:
         """The static shape."""
         return tuple(x.shape.as_list())
@@ -30,6 +36,15 @@ class TensorFlowOps:
     def cast(self, x: Tensor, dtype: DTypeLike) -> Tensor:
         """Convert the element type."""
         return tf.cast(x, tf.as_dtype(dtype))
+
+    def centre(self, x: Tensor, mean: ArrayLike) -> Tensor:
+        """A map [1, h, w, c] minus a vector [c].
+
+        As rows [w * c]: a broadcast over three channels would use three lanes of a vector unit at a time.
+        """
+        _, height, width, channels = self.shape(x)
+        rows = tf.reshape(x, [height, width * channels])
+        return tf.reshape(rows - self.constant(np.tile(mean, width)), [1, height, width, channels])
 
     def conv(self, x: Tensor, kernel: Array, bias: Array, *, stride: int = 1, relu: bool = False) -> Tensor:
         """A `SAME` convolution; kernel [kh, kw, in, out]."""
@@ -119,6 +134,13 @@ class TensorFlowOps:
         """Values and int32 indices of the k largest of the last axis, sorted; ties take the lower index."""
         return tuple(tf.math.top_k(x, k))
 
+    def top_cells(self, x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, rows and columns of the k largest of a matrix, sorted; ties in a column take the lower row."""
+        rows, columns = self.shape(x)
+        values, index = tf.math.top_k(tf.reshape(x, [rows * columns]), k)
+        row = index // columns
+        return values, row, index - row * columns
+
     def argmax(self, x: Tensor) -> Tensor:
         """Index (int32) of the largest on the last axis, the first on ties."""
         return tf.math.argmax(x, -1, output_type=tf.int32)
@@ -142,7 +164,3 @@ class TensorFlowOps:
     def all(self, conditions: Sequence[Tensor]) -> Tensor:
         """Element-wise conjunction."""
         return functools.reduce(tf.logical_and, conditions)
-
-    def name(self, x: Tensor, name: str) -> Tensor:
-        """Give a tensor its public name."""
-        return tf.identity(x, name)

@@ -35,7 +35,8 @@ def read_tail(weights: Weights, config: ModelConfig) -> Tail:
     """The weights behind the heads: dense, layer norm, relu, dense."""
     layers, size = Layers(TensorFlowOps(), weights, 0.0), config.embedding_size
     first, second = (
-        (weights(f"mlp/dense/{i}/kernel", (size, size)), weights(f"mlp/dense/{i}/bias", (size,))) for i in range(2)
+        (path, weights(f"{path}/kernel", (size, size)), weights(f"{path}/bias", (size,)))
+        for path in ("mlp/dense/0", "mlp/dense/1")
     )
     norm = layers.layer_norm("mlp/norms/0", size)
     classes = weights("class_embeddings/embeddings", (config.num_classes, size))
@@ -51,9 +52,9 @@ def proposals(ops: TensorFlowOps, heatmap: Tensor, k: int) -> Proposals:
     probability = ops.sigmoid(heatmap)
     distance = ops.max_pool(probability, 3) - probability
     peaks = ops.where(distance < PEAK_ERROR, probability, ops.constant(0.0))
-    classes = ops.shape(heatmap)[-1]
-    scores, index = ops.top_k(ops.reshape(peaks, [-1]), k)
-    return Proposals(index % classes, index // classes, scores)
+    _, height, width, channels = ops.shape(heatmap)
+    scores, locations, classes = ops.top_cells(ops.reshape(peaks, [height * width, channels]), k)
+    return Proposals(classes, locations, scores)
 
 
 def mask_logits(layers: Layers, tail: Tail, found: Proposals, embeddings: Tensor, pixels: Tensor) -> Tensor:

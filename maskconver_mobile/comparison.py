@@ -162,10 +162,12 @@ def _measures(a: Segmenter, b: Segmenter, pixels: NDArray[np.uint8], path: Path)
     first, second = _outputs(a, pixels, path), _outputs(b, pixels, path)
     measures = _result_measures(a.segment(pixels), b.segment(pixels))
     pairs = match_proposals(first, second)
-    if pairs is not None:
+    if pairs is None:
+        pairs = np.empty((0, 2), np.int64)
+    else:
         measures["top_k_overlap"] = len(pairs) / first["classes"].shape[-1]
-        for tensors, column in ((first, pairs[:, 0]), (second, pairs[:, 1])):
-            tensors.update({n: tensors[n][..., column] for n in PROPOSAL_TENSORS if n in tensors})
+    for tensors, columns in ((first, pairs[:, 0]), (second, pairs[:, 1])):
+        tensors.update({n: tensors[n][..., columns] for n in PROPOSAL_TENSORS if n in tensors})
     for name, one in first.items():
         other = second.get(name, one[:0])
         if one.size and one.shape == other.shape and np.issubdtype(one.dtype, np.floating):

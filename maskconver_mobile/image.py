@@ -17,7 +17,7 @@ from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
 
 MAX_PIXELS = 64_000_000
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
 
 Pixels: TypeAlias = NDArray[np.uint8]
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | Pixels
@@ -89,7 +89,7 @@ class Letterbox:
         return height, width
 
 
-def preprocess(image: Pixels, card: ModelCard) -> tuple[NDArray[np.generic], Letterbox]:
+def preprocess(image: Pixels, card: ModelCard) -> tuple[NDArray[Any], Letterbox]:
     """Lay an image on a model's canvas.
 
     The scaling is bilinear with half-pixel centres and without antialiasing. Padding is the mean colour: 0 once
@@ -108,7 +108,7 @@ def preprocess(image: Pixels, card: ModelCard) -> tuple[NDArray[np.generic], Let
     # On bytes INTER_LINEAR rounds down now and then, a tenth of a grey value on average; the exact one does not.
     source, how = (image, cv2.INTER_LINEAR_EXACT) if as_pixels else (image.astype(np.float32), cv2.INTER_LINEAR)
     scaled = cv2.resize(source, (width, height), interpolation=how)
-    tensor: NDArray[np.generic]
+    tensor: NDArray[Any]
     if as_pixels:
         tensor = np.broadcast_to(np.round(card.mean).astype(np.uint8), (1, *card.input_size, 3)).copy()
         tensor[0, :height, :width] = scaled

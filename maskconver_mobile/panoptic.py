@@ -101,7 +101,7 @@ class PanopticResult:
         """The image with its segments drawn in, uint8 [h, w, 3]; `alpha` is the opacity of their colours, 0..1."""
         return draw_overlay(self.image, self.panoptic_map, self.segments, self.categories, alpha)
 
-    def save(self, path: str | Path, alpha: float = 0.5) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the overlay as an image in the format of the path's suffix, whole or not at all.
 
         Raises:
@@ -112,7 +112,7 @@ class PanopticResult:
             raise MaskConverError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(_FORMATS)}")
         encoded = io.BytesIO()
         try:
-            Image.fromarray(self.overlay(alpha)).save(encoded, _FORMATS[path.suffix.lower()], quality=90)
+            Image.fromarray(self.overlay()).save(encoded, _FORMATS[path.suffix.lower()], quality=90)
         except (OSError, ValueError) as error:
             raise MaskConverError(f"{path}: cannot be encoded ({error}); save it as .png") from error
         write_atomically(path, encoded.getvalue())

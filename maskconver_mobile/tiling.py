@@ -1,6 +1,6 @@
 """Masks upsampled bilinearly, asked for winners and areas without making most of the pixels.
 
-The image is cut into tiles of about 8x8 pixels that never cross a sample of the coarse masks. Within a tile the
+The image is cut into tiles of 8x8 pixels or so that never cross a sample of the coarse masks. Within a tile the
 interpolated logit is a + b i + c j + d i j of row i and column j, so it stays between the tile's corners: where the
 worst corner of one mask beats the best of every other, the tile is decided. Only the other tiles are looked into.
 """
@@ -20,7 +20,9 @@ Indices: TypeAlias = NDArray[np.intp]
 Flags: TypeAlias = NDArray[np.bool_]
 Ids: TypeAlias = NDArray[np.unsignedinteger[Any]]
 
+# Larger images have larger tiles: looking at many tiles costs as much as looking into a few.
 _TILE = 8
+_TILES_PER_AXIS = 100
 # Pixels worked on at a time: they stay in the cache, and below the size where BLAS would start threads.
 _BATCH = 1 << 15
 # Corners are compared with this much room for rounding; what lies within it is looked into.
@@ -44,7 +46,7 @@ class _Axis:
 @lru_cache(maxsize=64)
 def _cut(samples: int, extent: int, pixels: int) -> _Axis:
     """Cut the first `pixels` of an axis where `samples` mask values cover `extent` pixels."""
-    parts = max(1, round(extent / samples / _TILE))
+    parts = max(1, round(extent / samples / max(_TILE, extent / _TILES_PER_AXIS)))
     step = samples / extent * parts
     # Half-pixel centres: pixel i stands at sample (i + 0.5) samples / extent - 0.5, lattice point 0 at sample -1.
     position = (np.arange(pixels) + 0.5) * step + 0.5 * parts

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
+from models import SHARED, Models
 
 DATA = Path(__file__).parent / "data"
-SHARED = Path(__file__).parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +18,9 @@ def shared() -> Path:
     if not (SHARED / "golden").is_dir():
         pytest.skip(f"needs the full-size golden fixtures in {SHARED.name}/ beside the repository")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Converted models, each made once."""
+    return Models(tmp_path_factory.mktemp("models"))

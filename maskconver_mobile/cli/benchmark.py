@@ -12,7 +12,7 @@ import click
 from maskconver_mobile.errors import MaskConverError
 
 if TYPE_CHECKING:
-    from maskconver_mobile.benchmarks.adb import DeviceOptions
+    from maskconver_mobile.benchmarks.device_run import DeviceOptions
     from maskconver_mobile.benchmarks.host_session import HostOptions
     from maskconver_mobile.benchmarks.models import ModelFile
     from maskconver_mobile.benchmarks.results import Report
@@ -53,7 +53,7 @@ def command() -> None:
     maskconver-mobile benchmark maskconver_256.tflite maskconver_640.tflite --profile --output results
     maskconver-mobile benchmark maskconver_256.tflite --adb --benchmark-binary benchmark_model
     maskconver-mobile benchmark compare before/benchmark.json after/benchmark.json
-    """  # noqa: D301
+    """
 
 
 @command.command()
@@ -164,8 +164,9 @@ def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Call
 def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> None:
     from rich.console import Console
 
-    from maskconver_mobile.benchmarks.adb import DeviceOptions, benchmark_devices
+    from maskconver_mobile.benchmarks.adb import benchmark_devices
     from maskconver_mobile.benchmarks.adb_client import Adb, find_adb
+    from maskconver_mobile.benchmarks.device_run import DeviceOptions
 
     client = Adb(find_adb(), threading.Event())
     client.check_version()

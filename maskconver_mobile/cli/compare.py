@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from maskconver_mobile.comparison import Comparison
 
 SCHEMA = 1
-PER_IMAGE = ("pixel_agreement", "segment_overlap", "matched_iou", "top_k_overlap")
+PER_IMAGE = {
+    "pixels": "pixel_agreement",
+    "segments": "segment_overlap",
+    "segment IoU": "matched_iou",
+    "top K": "top_k_overlap",
+}
 
 
 @click.command()
@@ -37,7 +42,7 @@ def command(
     json_file: Path | None,
     num_threads: int | None,
 ) -> None:
-    r"""How far model B strays from model A on images without ground truth.
+    """How far model B strays from model A on images without ground truth.
 
     Tensor errors of the outputs that both have, proposals in common (same class, mask IoU above 0.5), pixels
     of the same category, and the IoU of matching segments. Errors of `scores` and `mask_logits` are those of
@@ -78,11 +83,12 @@ def command(
 def _images_table(comparison: "Comparison") -> "Table":
     from rich.table import Table
 
-    table = Table("image")
-    for name in PER_IMAGE:
-        table.add_column(name.replace("_", " "), justify="right")
+    table = Table(title="Agreement")
+    table.add_column("image", overflow="fold")
+    for title in PER_IMAGE:
+        table.add_column(title, justify="right")
     for one in comparison.images:
-        table.add_row(one.image.name, *(_number(one.measures.get(name)) for name in PER_IMAGE))
+        table.add_row(one.image.name, *(_number(one.measures.get(name)) for name in PER_IMAGE.values()))
     return table
 
 
@@ -92,7 +98,7 @@ def _summary_table(comparison: "Comparison") -> "Table":
     table = Table("measure", title=f"{len(comparison.images)} images")
     for name in ("mean", "worst"):
         table.add_column(name, justify="right")
-    table.add_column("worst image")
+    table.add_column("worst image", overflow="fold")
     for name, summary in comparison.summary().items():
         table.add_row(name, _number(summary.mean), _number(summary.worst), summary.worst_image.name)
     return table

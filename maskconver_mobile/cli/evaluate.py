@@ -55,7 +55,7 @@ def command(
     workers: int,
     num_threads: int,
 ) -> None:
-    r"""Panoptic quality (PQ, SQ, RQ) of models on annotated images, as the official COCO evaluation does it.
+    """Panoptic quality (PQ, SQ, RQ) of models on annotated images, as the official COCO evaluation does it.
 
     A MODEL is a model file, or COCO panoptic predictions: NAME.json with its PNGs in the folder NAME beside
     it. With several models the differences are to the first. Give --images, --annotations and --panoptic-dir

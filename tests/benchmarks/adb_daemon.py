@@ -295,6 +295,7 @@ class _Sync:
         daemon = self._connection.daemon
         name, _, _ = argument.rpartition(",")
         if daemon.should_drop("push"):
+            self._path(name).write_bytes(b"half")
             self._connection.drop()
         content = b"".join(self._chunks())
         if daemon.script.disk_full:

@@ -179,6 +179,14 @@ def test_the_state_of_the_phone_becomes_advice(attach: Attach, tiny: Path, tool:
     )
 
 
+def test_a_hot_phone_gets_time_to_cool(attach: Attach, tiny: Path, tool: Path, tmp_path: Path) -> None:
+    counted = 'echo x >> asked; [ $(wc -l < asked) -gt 2 ] && echo "Thermal Status: 0" || echo "Thermal Status: 1"'
+    daemon = attach(programs={"dumpsys": f'[ "$1" = thermalservice ] || exit 0\n{counted}'})
+    done = run(tiny, tmp_path / "out", "--benchmark-binary", str(tool), "--cool-down", "30")
+    assert done.exception is None
+    assert len((daemon.root / "asked").read_text().split()) == 5
+
+
 def test_a_mask_of_cores_reaches_the_program(attach: Attach, tiny: Path, tool: Path, tmp_path: Path) -> None:
     daemon = attach()
     assert run(tiny, tmp_path / "out", "--benchmark-binary", str(tool), "--cores", "0x1").exception is None
@@ -255,6 +263,18 @@ def test_a_connection_that_drops_once_is_tried_again(
     assert run(tiny, tmp_path / "out", "--benchmark-binary", str(tool)).exception is None
     assert Report.load(tmp_path / "out" / "benchmark.json").complete
     assert not left_behind(daemon)
+
+
+@pytest.mark.parametrize("moment", ["push", "run", "pull"])
+def test_a_connection_that_drops_again_and_again(
+    attach: Attach, tiny: Path, tool: Path, tmp_path: Path, moment: str
+) -> None:
+    daemon = attach(drop_at=moment, drops=99)
+    message = str(run(tiny, tmp_path / "out", "--benchmark-binary", str(tool)).exception)
+    assert f"device {daemon.serial}: connection lost at" in message
+    daemon.script.drops = 0
+    assert not left_behind(daemon)
+    assert eventually(lambda: not processes_of(daemon))
 
 
 @pytest.mark.parametrize("moment", ["push", "run", "pull"])

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -95,3 +97,24 @@ def test_random_inputs_are_the_same_every_time() -> None:
         assert first.dtype == kind
         np.testing.assert_array_equal(first, second)
         assert len(np.unique(first)) > 1
+
+
+def test_interrupt_ends_every_process_and_exits_130(tiny: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "maskconver_mobile", "benchmark", str(tiny), "--min-seconds", "60"]
+    process = subprocess.Popen(
+        [*command, "--output", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 30
+    while not children.read_text().split() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = [int(pid) for pid in children.read_text().split()]
+    assert workers
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == "interrupted"
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert not list(tmp_path.glob("out/*"))

@@ -56,5 +56,5 @@ def _soft(logits: Floats, image_info: Floats | None, output_size: tuple[int, int
         canvas = np.zeros((max(height, output_size[0]), max(width, output_size[1]), logits.shape[2]), np.float32)
         canvas[:height, :width] = image
     with np.errstate(over="ignore"):
-        masks: Floats = 1 / (1 + np.exp(-canvas))
+        masks: Floats = np.reciprocal(1 + np.exp(-canvas))
     return masks

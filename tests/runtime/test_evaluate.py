@@ -17,6 +17,7 @@ from maskconver_mobile.coco import GroundTruth, read_ground_truth, read_predicti
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation import evaluate
 from maskconver_mobile.panoptic import PanopticResult, from_maps
+from maskconver_mobile.segmenter import DEFAULT_MODEL, segment
 from maskconver_mobile.workers import process_map
 
 CATEGORIES = [
@@ -128,6 +129,25 @@ def test_a_model_file_is_run_on_each_image(tiny: TinySet, monkeypatch: pytest.Mo
     assert (cat.true_positives, cat.false_positives, cat.false_negatives) == (1, 2, 1)
     assert cat.pq == pytest.approx((3 / 4) / (1 + 1 + 0.5))
     assert (sky.true_positives, sky.false_positives, sky.false_negatives) == (0, 2, 3)
+
+
+def test_a_real_model_is_right_about_its_own_results(tmp_path: Path) -> None:
+    """From photographs to figures, in two processes, with the model's own answer as the truth."""
+    photo = DEFAULT_MODEL.parent / "astronaut.jpg"
+    result = segment(photo)
+    content: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
+    content["categories"] = [{"id": c.id, "name": c.name, "isthing": c.is_thing} for c in result.categories]
+    for number in (1, 2):
+        shutil.copy(photo, tmp_path / f"{number}.jpg")
+        png, annotation = result.to_coco(number, f"{number}.png")
+        Image.fromarray(png).save(tmp_path / f"{number}.png")
+        content["annotations"].append(annotation)
+        content["images"].append({"id": number, "file_name": f"{number}.jpg"})
+    (tmp_path / "panoptic.json").write_text(json.dumps(content))
+    truth = read_ground_truth([tmp_path], [tmp_path / "panoptic.json"], [tmp_path])
+    (found,) = evaluate([DEFAULT_MODEL], truth, workers=2)
+    assert (found.all.pq, found.all.n) == (1, len({s.category_id for s in result.segments}))
+    assert sum(c.true_positives for c in found.per_class) == 2 * len(result.segments) > 0
 
 
 def test_worker_processes_give_the_same_figures(tiny: TinySet, predictions: list[Path]) -> None:

@@ -31,9 +31,7 @@ def test_areas_are_those_of_the_upsampled_masks(
 
 
 @pytest.mark.parametrize(("masks", "extent", "size"), GEOMETRIES)
-def test_winners_come_with_their_areas(
-    masks: tuple[int, int], extent: tuple[int, int], size: tuple[int, int]
-) -> None:
+def test_winners_come_with_their_areas(masks: tuple[int, int], extent: tuple[int, int], size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, (9, *masks)).astype(np.float32)
     scores = np.sort(rng.uniform(0.1, 1, 9).astype(np.float32))[::-1]

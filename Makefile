@@ -1,0 +1,46 @@
+# Everything runs in a virtual environment beside this file; PYTHON chooses the interpreter (3.10 to 3.12).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: demo test fast-test lint types check parity clean
+
+demo: $(VENV)/.convert
+	$(BIN)/maskconver-mobile demo --output out
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+
+fast-test: $(VENV)/.dev
+	$(BIN)/pytest -m "not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The installed packages, not the source tree: converters and benchmarks have other names there.
+types: $(VENV)/.dev
+	cd $(VENV) && bin/mypy --strict --config-file ../pyproject.toml -p maskconver_mobile
+
+check: lint types test
+
+parity: $(VENV)/.dev
+	$(BIN)/python tests/parity.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+SOURCES := setup.py pyproject.toml README.md $(shell find maskconver_mobile converters benchmarks -name '*.py' -o -name '*.json' -o -name '*.tflite')
+
+$(VENV)/.convert: $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet ".[convert]"
+	touch $@
+
+$(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info

@@ -1,0 +1,254 @@
+"""One benchmark on one device: push, run, pull, clean up."""
+
+import contextlib
+import json
+import shlex
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from maskconver_mobile.benchmarks import benchmark_model, worker
+from maskconver_mobile.benchmarks.adb_client import Adb, ConnectionLostError, DeviceError, Interrupted
+from maskconver_mobile.benchmarks.device import Device
+from maskconver_mobile.benchmarks.device_rules import core_mask, is_cool, throttling
+from maskconver_mobile.benchmarks.models import ModelFile
+from maskconver_mobile.benchmarks.profile import Profile
+from maskconver_mobile.benchmarks.results import Machine, Result
+from maskconver_mobile.benchmarks.stats import drift, summarize
+
+QUARTERS = 4
+PYTHONS = ("python3", "/data/data/com.termux/files/usr/bin/python3")
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """How to benchmark on a device.
+
+    Attributes:
+        threads: each number of CPU threads to measure.
+        runs: timed runs of each model.
+        warmup: runs before them.
+        min_seconds: at least this long in all.
+        binary: Google's `benchmark_model` for the device; the Python runner where None.
+        gpu: through the GPU delegate; with `binary` only.
+        profile: operator times as well, in a run of their own; with `binary` only.
+        cores: `big`, `little`, a hexadecimal mask such as `0xf0`, or empty for all.
+        cool_down: wait at most this many seconds before each model for the device to cool.
+        timeout: seconds after which one run on the device is killed.
+    """
+
+    threads: tuple[int, ...] = (4,)
+    runs: int = 50
+    warmup: int = 5
+    min_seconds: float = 0.0
+    binary: Path | None = None
+    gpu: bool = False
+    profile: bool = False
+    cores: str = ""
+    cool_down: float = 0.0
+    timeout: float = 600.0
+
+
+class DeviceRun:
+    """Runs on one device; a context manager that leaves nothing running and no file but the cached models there."""
+
+    def __init__(self, adb: Adb, device: Device, machine: Machine, options: DeviceOptions) -> None:
+        self._adb, self._device, self._machine, self._options = adb, device, machine, options
+        self._mask = core_mask(options.cores, machine.environment.get("core_max_khz", ())) if options.cores else ""
+        self._folder = ""
+
+    def __enter__(self) -> "DeviceRun":
+        try:
+            self._prepare()
+        except BaseException:
+            self._clean_up()
+            raise
+        return self
+
+    def _prepare(self) -> None:
+        binary = self._options.binary
+        if binary is not None:
+            self._check_binary(binary)
+        self._folder = f"{self._device.folder}/run.{time.time_ns():x}"
+        self._device.shell(f"mkdir -p {shlex.quote(self._folder)}")
+        self._runner = self._device.push(Path(worker.__file__) if binary is None else binary)
+        self._python = self._find_python() if binary is None else ""
+        self._tools = self._device.shell("command -v timeout; command -v setsid").stdout
+
+    def __exit__(self, *_: object) -> None:
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        if self._folder:
+            self._kill()
+            self._finally(f"rm -rf {shlex.quote(self._folder)} {shlex.quote(self._device.folder)}/*.part")
+
+    def _kill(self) -> None:
+        pid = shlex.quote(f"{self._folder}/pid")
+        self._finally(f"for p in $(cat {pid} 2>/dev/null); do kill -9 -$p || kill -9 $p; done 2>/dev/null; rm -f {pid}")
+
+    def _finally(self, command: str) -> None:
+        with contextlib.suppress(DeviceError):
+            self._device.shell_once(command, 20.0, stoppable=False)
+
+    def _check_binary(self, binary: Path) -> None:
+        if not binary.is_file():
+            raise DeviceError(f"{binary}: no such file; give the path of benchmark_model with --benchmark-binary")
+        with binary.open("rb") as file:
+            abi = benchmark_model.binary_abi(file.read(20))
+        machine = str(self._machine.environment.get("machine", ""))
+        if machine and not benchmark_model.runs_on(abi, machine):
+            own = self._machine.environment.get("abi", machine)
+            raise DeviceError(
+                f"device {self._device.serial}: {binary.name} is built for {abi} and the device is {own}; "
+                f"get the benchmark_model for {own}"
+            )
+
+    def _find_python(self) -> str:
+        names = " ".join(PYTHONS)
+        found = self._device.shell(f"for p in {names}; do command -v $p && break; done").stdout.split()
+        if not found:
+            raise DeviceError(
+                f"device {self._device.serial}: has no python3 that adb may run; give Google's benchmark_model with "
+                "--benchmark-binary"
+            )
+        return found[0]
+
+    def measure(self, model: ModelFile, threads: int) -> Result:
+        """Push a model and time it.
+
+        Raises:
+            DeviceError: the device or the runner failed; the message says how.
+        """
+        remote = self._device.push(model.path)
+        self._cool_down()
+        before = self._device.state()
+        measure = self._with_python if self._options.binary is None else self._with_tool
+        try:
+            result = measure(model, remote, threads)
+        except ConnectionLostError:
+            self._device.wait_for_return()
+            self._kill()
+            result = measure(model, remote, threads)
+        warnings = () if self._machine.emulated else throttling(result.drift, before, self._device.state())
+        return replace(result, cores=f"0x{self._mask}" if self._mask else "", warnings=warnings)
+
+    def _cool_down(self) -> None:
+        deadline = time.monotonic() + self._options.cool_down
+        while time.monotonic() < deadline:
+            if is_cool(self._device.state()):
+                return
+            if self._adb.stop.wait(min(2.0, max(deadline - time.monotonic(), 0.0))):
+                raise Interrupted
+
+    def _with_python(self, model: ModelFile, remote: str, threads: int) -> Result:
+        options = self._options
+        output = f"{self._folder}/result.json"
+        command = [self._python, self._runner, remote, "--json", output, "--threads", str(threads)]
+        command += ["--runs", str(options.runs), "--warmup", str(options.warmup)]
+        log, code = self._execute([*command, "--min-seconds", str(options.min_seconds)])
+        if code != 0:
+            raise self._broken(model, log, code)
+        try:
+            answer = json.loads(self._fetch(output))
+            samples = tuple(float(value) for value in answer["samples_ms"])
+            taken = {key: answer[key] for key in PYTHON_FIELDS}
+        except (ValueError, TypeError, KeyError) as error:
+            raise DeviceError(self._message(model, f"its result is garbled ({error!r})")) from error
+        return Result(
+            machine=self._device.serial,
+            **model.facts,
+            runner="worker",
+            threads=threads,
+            invoke=summarize(samples),
+            samples_ms=samples,
+            drift=drift(samples),
+            **taken,
+        )
+
+    def _with_tool(self, model: ModelFile, remote: str, threads: int) -> Result:
+        if model.path.suffix != ".tflite":
+            raise DeviceError(f"{model.path}: benchmark_model reads .tflite files only")
+        parts = [self._run_tool(model, remote, threads, profile=False) for _ in range(QUARTERS)]
+        profiled = self._run_tool(model, remote, threads, profile=True) if self._options.profile else None
+        runs = profiled.invoke.count if profiled else 0
+        return Result(
+            machine=self._device.serial,
+            **model.facts,
+            runtime="tflite",
+            runner="benchmark_model",
+            accelerator="gpu" if self._options.gpu else "cpu",
+            threads=threads,
+            invoke=benchmark_model.pool([part.invoke for part in parts]),
+            drift=parts[-1].invoke.mean / parts[0].invoke.mean,
+            load_cold_ms=parts[0].init_ms,
+            load_warm_ms=parts[-1].init_ms,
+            first_invoke_ms=parts[0].first_invoke_ms,
+            peak_rss_kib=max(part.peak_memory_kib or 0 for part in parts) or None,
+            profile=Profile(str(model.path), threads, runs, profiled.invoke.mean, profiled.operators)
+            if profiled
+            else None,
+        )
+
+    def _run_tool(self, model: ModelFile, remote: str, threads: int, *, profile: bool) -> benchmark_model.ToolOutput:
+        options = self._options
+        flags = benchmark_model.arguments(
+            remote,
+            threads=threads,
+            runs=-(-options.runs // QUARTERS),
+            warmup=options.warmup,
+            min_seconds=options.min_seconds / QUARTERS,
+            gpu=options.gpu,
+            profile=profile,
+        )
+        log, code = self._execute([self._runner, *flags])
+        if code != 0:
+            raise self._broken(model, log, code)
+        try:
+            return benchmark_model.parse(log)
+        except ValueError as error:
+            raise DeviceError(self._message(model, str(error))) from error
+
+    def _execute(self, command: Sequence[str]) -> tuple[str, int]:
+        """Run a program in the run's folder; returns what it printed and its exit code.
+
+        The program's id goes into a file, so that cleaning up finds it and, where the device has `setsid`, whatever it
+        started. Where the device has `timeout`, that ends it even if the connection never comes back.
+        """
+        bound = [*(["taskset", self._mask] if self._mask else []), *command]
+        inner = f"echo $$ > pid; exec {shlex.join(bound)} > log 2>&1"
+        limit = ["timeout", "-s", "KILL", f"{self._options.timeout + 30:.0f}"] if "timeout" in self._tools else []
+        group = ["setsid"] if "setsid" in self._tools else []
+        program = shlex.join([*limit, *group, "sh", "-c", inner])
+        script = f"cd {shlex.quote(self._folder)} && : > log && {program}; code=$?; rm -f pid; exit $code"
+        done = self._device.shell_once(script, self._options.timeout, doing="the runner")
+        return done.stderr + self._fetch(f"{self._folder}/log"), done.code
+
+    def _fetch(self, remote: str) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / "pulled"
+            self._device.pull(remote, local)
+            return local.read_text(encoding="utf-8", errors="replace")
+
+    def _message(self, model: ModelFile, what: str) -> str:
+        return f"device {self._device.serial}: {model.path.name}: {what}"
+
+    def _broken(self, model: ModelFile, log: str, code: int) -> DeviceError:
+        last = (log.strip().splitlines() or ["it printed nothing"])[-1]
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            last = json.loads(last)["error"]
+        how = f"was killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
+        return DeviceError(self._message(model, f"the runner {how}: {last[:200]}"))
+
+
+PYTHON_FIELDS = (
+    "runtime",
+    "runtime_version",
+    "load_cold_ms",
+    "load_warm_ms",
+    "first_invoke_ms",
+    "peak_rss_kib",
+    "rss_before_load_kib",
+)

@@ -1,0 +1,252 @@
+"""The operations that the network is written in, as ONNX nodes.
+
+The same vocabulary as `ops.TensorFlowOps`; what the operations mean stands there. Convolutions want channels first, so
+maps are kept that way from the first convolution on, and the Transpose back is left to the graph's outputs.
+"""
+
+import functools
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from maskconver_mobile.converters.onnx_graph import OnnxGraph
+from maskconver_mobile.converters.onnx_tensor import OnnxTensor, aligned, elementwise
+
+Array = NDArray[np.float32]
+
+
+class OnnxOps:
+    """Operations on tensors of one graph."""
+
+    def __init__(self, graph: OnnxGraph) -> None:
+        self.graph = graph
+
+    def scope(self, path: str) -> AbstractContextManager[str]:
+        """Operators within carry this layer's path in their names."""
+        return self.graph.scope(path)
+
+    def shape(self, x: OnnxTensor) -> tuple[int, ...]:
+        """The static shape."""
+        return x.shape
+
+    def constant(self, value: ArrayLike, dtype: DTypeLike = np.float32) -> OnnxTensor:
+        """A constant tensor."""
+        return OnnxTensor.constant(self.graph, value, dtype)
+
+    def cast(self, x: OnnxTensor, dtype: DTypeLike) -> OnnxTensor:
+        """Convert the element type."""
+        return x.cast(dtype)
+
+    def centre(self, x: OnnxTensor, mean: ArrayLike) -> OnnxTensor:
+        """A map [1, h, w, c] minus a vector [c]."""
+        return x.laid_out(True) - self.constant(mean)
+
+    def conv(self, x: OnnxTensor, kernel: Array, bias: Array, *, stride: int = 1, relu: bool = False) -> OnnxTensor:
+        """A `SAME` convolution; kernel [kh, kw, in, out]."""
+        return self._conv(x, kernel.transpose(3, 2, 0, 1), bias, stride, (1, 1), 1, relu)
+
+    def depthwise(
+        self,
+        x: OnnxTensor,
+        kernel: Array,
+        bias: Array | None,
+        *,
+        stride: int = 1,
+        dilation: tuple[int, int] = (1, 1),
+        relu: bool = False,
+    ) -> OnnxTensor:
+        """A `SAME` depthwise convolution; kernel [kh, kw, channels, 1]."""
+        return self._conv(x, kernel.transpose(2, 3, 0, 1), bias, stride, dilation, x.shape[-1], relu)
+
+    def _conv(
+        self,
+        x: OnnxTensor,
+        kernel: Array,
+        bias: Array | None,
+        stride: int,
+        dilation: tuple[int, int],
+        groups: int,
+        relu: bool,
+    ) -> OnnxTensor:
+        """Kernel [out, in / groups, kh, kw]; a bias of zeros is left out."""
+        size, dilations = kernel.shape[2:], list(dilation)
+        reach = [(k - 1) * d + 1 for k, d in zip(size, dilations, strict=True)]
+        inputs = [x.laid_out(True).stored(), self.graph.constant(kernel)]
+        if bias is not None and bias.any():
+            inputs.append(self.graph.constant(bias))
+        name = self.graph.node(
+            "Conv",
+            inputs,
+            kernel_shape=list(size),
+            strides=[stride, stride],
+            dilations=dilations,
+            group=groups,
+            pads=same_padding(x.shape[1:3], reach, stride),
+        )
+        height, width = (-(-side // stride) for side in x.shape[1:3])
+        y = self._like(x, name, (1, height, width, kernel.shape[0]), channels_first=True)
+        return self.relu(y) if relu else y
+
+    def dense(self, x: OnnxTensor, kernel: Array, bias: Array, *, relu: bool = False) -> OnnxTensor:
+        """Rows [n, in] times kernel [in, out] plus bias."""
+        inputs = [x.stored(), self.graph.constant(kernel), self.graph.constant(bias)]
+        name = self.graph.node("Gemm", inputs, transA=int(x.channels_first))
+        y = self._like(x, name, (x.shape[0], kernel.shape[1]), channels_first=False)
+        return self.relu(y) if relu else y
+
+    def layer_norm(self, x: OnnxTensor, gamma: Array, beta: Array, epsilon: float) -> OnnxTensor:
+        """Normalise the last axis (Ba et al. 2016)."""
+        centred = x - self._mean(x)
+        deviation = self._unary("Sqrt", self._mean(centred * centred) + epsilon)
+        return elementwise("Div", centred, deviation) * self.constant(gamma) + self.constant(beta)
+
+    def _mean(self, x: OnnxTensor) -> OnnxTensor:
+        name = self.graph.node("ReduceMean", [x.stored()], axes=[x.stored_axis(-1)], keepdims=1)
+        return replace(x, name=name, shape=(*x.shape[:-1], 1))
+
+    def relu(self, x: OnnxTensor) -> OnnxTensor:
+        """max(x, 0)."""
+        return self._unary("Relu", x)
+
+    def relu6(self, x: OnnxTensor) -> OnnxTensor:
+        """min(max(x, 0), 6)."""
+        bounds = (self.graph.constant(np.array(bound, np.float32)) for bound in (0, 6))
+        return replace(x, name=self.graph.node("Clip", [x.stored(), *bounds]))
+
+    def sigmoid(self, x: OnnxTensor) -> OnnxTensor:
+        """1 / (1 + exp(-x))."""
+        return self._unary("Sigmoid", x)
+
+    def resize(self, x: OnnxTensor, size: tuple[int, int]) -> OnnxTensor:
+        """Bilinear, half-pixel centres, no antialias."""
+        if x.shape[1:3] == size:
+            return x
+        shape = (1, *size, x.shape[3])
+        sizes = self.graph.constant(np.array([1, x.shape[3], *size], np.int64))
+        name = self.graph.node("Resize", [x.laid_out(True).stored(), "", "", sizes], mode="linear")
+        return self._like(x, name, shape, channels_first=True)
+
+    def global_mean(self, x: OnnxTensor) -> OnnxTensor:
+        """Mean over height and width, [1, 1, 1, channels]."""
+        name = self.graph.node("GlobalAveragePool", [x.laid_out(True).stored()])
+        return self._like(x, name, (1, 1, 1, x.shape[3]), channels_first=True)
+
+    def average_pool(self, x: OnnxTensor, size: tuple[int, int]) -> OnnxTensor:
+        """`VALID` average pooling with strides as large as its windows."""
+        name = self.graph.node(
+            "AveragePool", [x.laid_out(True).stored()], kernel_shape=list(size), strides=list(size)
+        )
+        height, width = (side // step for side, step in zip(x.shape[1:3], size, strict=True))
+        return self._like(x, name, (1, height, width, x.shape[3]), channels_first=True)
+
+    def max_pool(self, x: OnnxTensor, size: int) -> OnnxTensor:
+        """`SAME` max pooling with stride 1."""
+        name = self.graph.node(
+            "MaxPool",
+            [x.laid_out(True).stored()],
+            kernel_shape=[size, size],
+            strides=[1, 1],
+            pads=same_padding(x.shape[1:3], [size, size], 1),
+        )
+        return self._like(x, name, x.shape, channels_first=True)
+
+    def concat(self, xs: Sequence[OnnxTensor], axis: int = -1) -> OnnxTensor:
+        """Join along an axis."""
+        tensors = aligned(xs)
+        first = tensors[0]
+        name = self.graph.node("Concat", [t.stored() for t in tensors], axis=first.stored_axis(axis))
+        shape = list(first.shape)
+        shape[axis] = sum(t.shape[axis] for t in tensors)
+        return replace(first, name=name, shape=tuple(shape))
+
+    def reshape(self, x: OnnxTensor, shape: Sequence[int]) -> OnnxTensor:
+        """Same values in another shape."""
+        return x.reshaped(shape)
+
+    def matmul(self, a: OnnxTensor, b: OnnxTensor) -> OnnxTensor:
+        """[1, n, c] times [1, m, c] transposed: [1, n, m], with the m channels first if a has its channels first."""
+        if a.channels_first:
+            left, right = b.laid_out(False), a
+        else:
+            left, right = a, b.laid_out(True)
+        name = self.graph.node("MatMul", [left.stored(), right.stored()])
+        return self._like(a, name, (1, a.shape[1], b.shape[1]), channels_first=a.channels_first)
+
+    def gather(self, x: OnnxTensor, indices: OnnxTensor) -> OnnxTensor:
+        """Rows of the first axis."""
+        x = x.laid_out(x.channels_first and len(indices.shape) == 1)
+        name = self.graph.node("Gather", [x.stored(), indices.stored()], axis=x.stored_axis(0))
+        return self._like(x, name, (*indices.shape, *x.shape[1:]), channels_first=x.channels_first)
+
+    def top_k(self, x: OnnxTensor, k: int) -> tuple[OnnxTensor, OnnxTensor]:
+        """Values and indices of the k largest of the last axis, sorted; ties take the lower index."""
+        count = self.graph.constant(np.array([k], np.int64))
+        x = x.laid_out(False)
+        values, indices = self.graph.nodes("TopK", [x.stored(), count], 2, axis=-1)
+        result = self._like(x, values, (*x.shape[:-1], k), channels_first=False)
+        return result, replace(result, name=indices, dtype=np.dtype(np.int64))
+
+    def top_cells(self, x: OnnxTensor, k: int) -> tuple[OnnxTensor, OnnxTensor, OnnxTensor]:
+        """Values, rows and columns of the k largest of a matrix, sorted; ties in a column take the lower row."""
+        rows, columns = x.shape
+        values, index = self.top_k(replace(x, shape=(rows * columns,), channels_first=False, name=self._flat(x)), k)
+        if x.channels_first:
+            column = index // rows
+            return values, index - column * rows, column
+        row = index // columns
+        return values, row, index - row * columns
+
+    def _flat(self, x: OnnxTensor) -> str:
+        """The values in the order in which they are stored."""
+        return self.graph.reshape(x.stored(), [int(np.prod(x.shape))])
+
+    def argmax(self, x: OnnxTensor) -> OnnxTensor:
+        """Index of the largest on the last axis, the first on ties."""
+        name = self.graph.node("ArgMax", [x.stored()], axis=x.stored_axis(-1), keepdims=0)
+        return replace(self._reduced(x, -1, name), dtype=np.dtype(np.int64))
+
+    def max(self, x: OnnxTensor, axis: int) -> OnnxTensor:
+        """Largest along one axis."""
+        return self._reduced(x, axis, self.graph.node("ReduceMax", [x.stored()], axes=[x.stored_axis(axis)], keepdims=0))
+
+    def sum(self, x: OnnxTensor, axis: int) -> OnnxTensor:
+        """Sum over one axis."""
+        axes = self.graph.constant(np.array([x.stored_axis(axis)], np.int64))
+        return self._reduced(x, axis, self.graph.node("ReduceSum", [x.stored(), axes], keepdims=0))
+
+    def _reduced(self, x: OnnxTensor, axis: int, name: str) -> OnnxTensor:
+        """What is left without an axis: where the channels go, and of two axes, no layout is left to choose."""
+        axis %= len(x.shape)
+        shape = x.shape[:axis] + x.shape[axis + 1 :]
+        keeps = x.channels_first and axis != len(x.shape) - 1 and len(shape) > 1
+        return self._like(x, name, shape, channels_first=keeps)
+
+    def where(self, condition: OnnxTensor, a: OnnxTensor, b: OnnxTensor) -> OnnxTensor:
+        """A where the condition holds, else b."""
+        return elementwise("Where", condition, a, b)
+
+    def equal(self, a: OnnxTensor, b: OnnxTensor) -> OnnxTensor:
+        """Element-wise equality, with broadcasting."""
+        return elementwise("Equal", a, b, dtype=np.bool_)
+
+    def all(self, conditions: Sequence[OnnxTensor]) -> OnnxTensor:
+        """Element-wise conjunction."""
+        return functools.reduce(functools.partial(elementwise, "And"), conditions)
+
+    def _unary(self, kind: str, x: OnnxTensor) -> OnnxTensor:
+        return replace(x, name=self.graph.node(kind, [x.stored()]))
+
+    def _like(self, x: OnnxTensor, name: str, shape: Sequence[Any], *, channels_first: bool) -> OnnxTensor:
+        """A computed tensor of x's type."""
+        return OnnxTensor(self.graph, name, tuple(shape), x.dtype, channels_first)
+
+
+def same_padding(size: Sequence[int], reach: Sequence[int], stride: int) -> list[int]:
+    """TensorFlow's `SAME` as ONNX pads: begins, then ends; what is odd goes to the end."""
+    totals = [max((-(-side // stride) - 1) * stride + k - side, 0) for side, k in zip(size, reach, strict=True)]
+    begins = [total // 2 for total in totals]
+    return [*begins, *(total - begin for total, begin in zip(totals, begins, strict=True))]

@@ -1,0 +1,196 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from maskconver_mobile.benchmarks import compare, report, svg
+from maskconver_mobile.benchmarks.profile import Operator, Profile
+from maskconver_mobile.benchmarks.results import Machine, Report, Result
+from maskconver_mobile.benchmarks.stats import Ratio, Statistics, summarize
+from maskconver_mobile.cli.benchmark import command
+from maskconver_mobile.errors import MaskConverError
+
+
+def make_report(milliseconds: float = 10.0, **machine: object) -> Report:
+    samples = tuple(milliseconds + 0.1 * (i % 5) for i in range(20))
+    result = Result(
+        machine="host",
+        model="models/a.tflite",
+        sha256="0" * 64,
+        size_bytes=1 << 20,
+        runtime="litert",
+        runner="worker",
+        threads=2,
+        invoke=summarize(samples),
+        input_size=(256, 256),
+        samples_ms=samples,
+        peak_rss_kib=2048,
+        drift=1.0,
+        ratio_to_first=Ratio(1.5, 1.4, 1.6),
+        stages={stage: summarize([1.0, 2.0]) for stage in ("decode", "preprocess", "invoke", "merge")},
+        profile=Profile("models/a.tflite", 2, 5, 9.0, (Operator("Conv <x>", "#0", 8.0, 1, 0),)),
+    )
+    bigger = replace(result, model="models/b.tflite", input_size=(640, 640), profile=None)
+    host = Machine("host", **machine)  # type: ignore[arg-type]
+    return Report("2026-01-01T00:00:00+00:00", {"runs": 20}, (host,), (result, bigger))
+
+
+def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
+    original = make_report(environment={"cpu": "x"}, warnings=("busy",))
+    original.save(tmp_path / "benchmark.json")
+    assert Report.load(tmp_path / "benchmark.json") == original
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("no json", "is no JSON file"),
+        ("[]", "is no JSON file"),
+        ('{"schema": 2}', "has schema 2"),
+        ('{"schema": 1}', "malformed"),
+        (
+            '{"schema": 1, "created": "", "settings": {}, "machines": [{}], "results": [], "complete": true}',
+            "malformed",
+        ),
+        ("[" * 100_000, "is no JSON file"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "benchmark.json"
+    path.write_text(content)
+    with pytest.raises(MaskConverError, match=f"benchmark.json: .*{message}"):
+        Report.load(path)
+    with pytest.raises(MaskConverError, match="cannot be read"):
+        Report.load(tmp_path / "missing.json")
+
+
+def test_the_page_stands_alone_and_shows_every_plot() -> None:
+    page = report.to_html(make_report())
+    assert page.count("<svg") == 5
+    for part in ("Latency distribution", "256 and 640", "Stages", "By type", "Slowest", "Conv &lt;x&gt;"):
+        assert part in page
+    for part in ("<script", "<link", "http://", "https://", "Conv <x>"):
+        assert part not in page
+
+
+def test_partial_reports_and_errors_are_told() -> None:
+    partial = replace(make_report(error="device X: <gone>"), complete=False)
+    page = report.to_html(partial)
+    assert "This report is partial" in page
+    assert "device X: &lt;gone&gt;" in page
+
+
+def test_emulated_machines_show_no_time() -> None:
+    emulated = make_report(1234.5, emulated=True)
+    page = report.to_html(emulated)
+    assert "<svg" not in page
+    assert "1234" not in page
+    assert all(line[2:11] == ["emulated"] * 9 for line in list(report.rows(emulated))[1:])
+
+
+def test_an_empty_report_is_still_a_page() -> None:
+    empty = Report("now", {}, (Machine("host", error="failed"),), (), complete=False)
+    assert "host: failed" in report.to_html(empty)
+
+
+def test_plots_scale_to_the_longest_row() -> None:
+    plot = svg.bars([("short", 5.0), ("long", 10.0)], "ms")
+    widths = [float(part.split('"')[0]) for part in plot.split('width="')[1:]]
+    assert widths[1] == pytest.approx(2 * widths[0])
+    assert "10 ms" in plot
+    averages = Statistics(count=4, mean=2.0, std=0.1, min=1.9, max=2.2)
+    assert svg.boxes([("only averages", averages, ())], "ms").count('class="range"') == 2
+    assert "<svg" in svg.bars([("zero", 0.0)], "ms")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "verdict"),
+    [
+        (10.0, 20.0, "slower"),
+        (20.0, 10.0, "faster"),
+        (10.0, 10.3, "no difference"),
+    ],
+)
+def test_verdicts(old: float, new: float, verdict: str) -> None:
+    found = compare.compare(make_report(old), make_report(new))
+    assert [c.verdict for c in found] == [verdict] * 2
+    assert found[0].ratio == pytest.approx(new / old, rel=0.02)
+
+
+def test_no_verdict_where_the_spread_forbids_it() -> None:
+    noisy = [10.0, 20.0, 30.0, 40.0]
+    before, after = make_report(), make_report()
+    wide = replace(before.results[0], invoke=summarize(noisy))
+    slow = replace(before.results[0], invoke=summarize([v * 1.3 for v in noisy]))
+    averages = replace(before.results[0], invoke=Statistics(count=9, mean=99.0, std=1.0, min=9.0, max=99.9))
+    pairs = [(wide, slow), (wide, averages)]
+    for one, other in pairs:
+        found = compare.compare(replace(before, results=(one,)), replace(after, results=(other,)))
+        assert [c.verdict for c in found] == ["unclear"]
+    emulated = compare.compare(make_report(1.0), make_report(9.0, emulated=True))
+    assert {c.verdict for c in emulated} == {"emulated"}
+
+
+def test_reports_with_nothing_in_common() -> None:
+    old = make_report()
+    other = replace(old, results=tuple(replace(result, threads=8) for result in old.results))
+    with pytest.raises(MaskConverError, match="no measurement in common"):
+        compare.compare(old, other)
+
+
+@pytest.mark.parametrize(("new", "code"), [(10.0, 0), (30.0, 1), (3.0, 0)])
+def test_compare_on_the_command_line(tmp_path: Path, new: float, code: int) -> None:
+    for name, milliseconds in (("old", 10.0), ("new", new)):
+        make_report(milliseconds).save(tmp_path / f"{name}.json")
+    arguments = ["compare", str(tmp_path / "old.json"), str(tmp_path / "new.json")]
+    assert CliRunner().invoke(command, arguments, standalone_mode=False).return_value == code
+
+
+def test_benchmark_on_the_command_line(tiny: Path, tmp_path: Path) -> None:
+    arguments = [
+        str(tiny),
+        str(tiny),
+        "--runs",
+        "3",
+        "--threads",
+        "1,2",
+        "--profile",
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    CliRunner().invoke(command, arguments, standalone_mode=False, catch_exceptions=False)
+    found = Report.load(tmp_path / "out" / "benchmark.json")
+    assert [result.threads for result in found.results] == [1, 1, 2, 2]
+    assert found.machines[0].environment["packages"]["numpy"]
+    assert all(result.load_warm_ms for result in found.results)
+    assert json.loads((tmp_path / "out" / "benchmark.json").read_text())["schema"] == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["benchmark.html", "benchmark.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--gpu"], "--gpu is for devices; add --adb"),
+        (["--serial", "X"], "--serial is for devices"),
+        (["--adb", "--serial", "X", "--all-devices"], "contradict"),
+        (["--adb", "--gpu"], "--gpu on a device needs --benchmark-binary"),
+        (["--adb", "--profile"], "--profile on a device needs --benchmark-binary"),
+        (["--adb", "--image", "x.jpg"], "--image is for stages"),
+        (["--sizes", "256"], "no model given takes images of 256 pixels"),
+    ],
+)
+def test_options_that_make_no_sense(tiny: Path, options: list[str], message: str) -> None:
+    done = CliRunner().invoke(command, [str(tiny), *options], standalone_mode=False)
+    assert isinstance(done.exception, MaskConverError)
+    assert message in str(done.exception)
+
+
+def test_a_folder_stands_for_its_models(tiny: Path, tmp_path: Path) -> None:
+    arguments = [str(tiny.parent), "--runs", "1", "--output", str(tmp_path / "out")]
+    CliRunner().invoke(command, arguments, standalone_mode=False, catch_exceptions=False)
+    assert len(Report.load(tmp_path / "out" / "benchmark.json").results) == 1
+    (tmp_path / "empty").mkdir()
+    done = CliRunner().invoke(command, [str(tmp_path / "empty")], standalone_mode=False)
+    assert "no model file in this folder" in str(done.exception)

@@ -1,0 +1,154 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from checkpoints import Arrays, random_weights, tree, write_checkpoint
+
+from maskconver_mobile.converters.checkpoint import Weights, read_checkpoint
+from maskconver_mobile.converters.config import read_config
+from maskconver_mobile.converters.layers import Layers
+from maskconver_mobile.converters.network import maskconver
+from maskconver_mobile.converters.ops import TensorFlowOps
+from maskconver_mobile.converters.postprocess import read_tail
+from maskconver_mobile.errors import MaskConverError
+
+PATH = "backbone/layer_with_weights-1/_conv1/depthwise_kernel"
+SHAPE = (3, 3, 24, 1)
+
+
+def read_everything(weights: Weights, config: Path) -> None:
+    settings = read_config(config)
+
+    def trace(image: tf.Tensor) -> tf.Tensor:
+        heads = maskconver(Layers(TensorFlowOps(), weights, settings.norm_epsilon), settings, image)
+        return heads.classes.features
+
+    tf.function(trace, autograph=False).get_concrete_function(tf.TensorSpec([1, *settings.input_size, 3]))
+    read_tail(weights, settings)
+
+
+@pytest.fixture(scope="module")
+def arrays(data: Path) -> Arrays:
+    """Every variable of a tiny model."""
+    recorder = random_weights()
+    read_everything(recorder, data / "tiny_96" / "config.yaml")
+    return recorder.arrays
+
+
+@pytest.fixture(scope="module")
+def checkpoint(arrays: Arrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(arrays, tmp_path_factory.mktemp("checkpoint") / "ckpt-3")
+
+
+def copy(checkpoint: Path, folder: Path, name: str = "ckpt-3") -> Path:
+    for suffix in (".index", ".data-00000-of-00001"):
+        shutil.copy(checkpoint.with_name(checkpoint.name + suffix), folder / (name + suffix))
+    return folder / name
+
+
+@pytest.mark.parametrize("form", ["prefix", "index", "folder"])
+def test_ways_to_name_it(form: str, checkpoint: Path, arrays: Arrays) -> None:
+    path = {"prefix": checkpoint, "index": checkpoint.with_name("ckpt-3.index"), "folder": checkpoint.parent}[form]
+    weights = read_checkpoint(path)
+    np.testing.assert_array_equal(weights(PATH, SHAPE), arrays[PATH])
+    assert len(weights.sha256) == 64
+
+
+def test_a_folder_means_its_latest(arrays: Arrays, tmp_path: Path) -> None:
+    older = {path: np.zeros_like(array) for path, array in arrays.items()}
+    for values in (older, dict(arrays)):
+        tf.train.CheckpointManager(tf.train.Checkpoint(model=tree(values)), str(tmp_path), 5).save()
+    np.testing.assert_array_equal(read_checkpoint(tmp_path)(PATH, SHAPE), arrays[PATH])
+
+
+def test_further_roots(arrays: Arrays, tmp_path: Path) -> None:
+    """Variables are keyed by the shortest path that reaches them, here not through `model`."""
+    model = tree(arrays)
+    roots = {"backbone": model.backbone, "global_step": tf.Variable(7), "optimizer": tf.Module()}
+    tf.train.Checkpoint(model=model, **roots).write(str(tmp_path / "ckpt"))
+    keys = tf.train.load_checkpoint(str(tmp_path / "ckpt")).get_variable_to_shape_map()
+    assert f"{PATH}/.ATTRIBUTES/VARIABLE_VALUE" in keys
+    np.testing.assert_array_equal(read_checkpoint(tmp_path / "ckpt")(PATH, SHAPE), arrays[PATH])
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_saved_model(arrays: Arrays, tmp_path: Path, wrapped: bool) -> None:
+    module = tree(arrays)
+    if wrapped:
+        outer = tf.Module()
+        outer.model = module
+        module = outer
+    tf.saved_model.save(module, str(tmp_path / "export"))
+    for path in (tmp_path / "export", tmp_path / "export" / "variables" / "variables"):
+        np.testing.assert_array_equal(read_checkpoint(path)(PATH, SHAPE), arrays[PATH])
+
+
+def test_the_bundled_checkpoint_is_complete() -> None:
+    import maskconver_mobile
+
+    demo = Path(maskconver_mobile.__file__).parent / "demo"
+    read_everything(read_checkpoint(demo / "maskconver_256_demo"), demo / "maskconver_256_demo.yaml")
+
+
+def test_missing_variable(arrays: Arrays, tmp_path: Path, data: Path) -> None:
+    path = write_checkpoint({p: a for p, a in arrays.items() if p != PATH}, tmp_path / "ckpt")
+    with pytest.raises(MaskConverError, match=rf"variable {PATH} is missing, wanted shape \[3, 3, 24, 1\]"):
+        read_everything(read_checkpoint(path), data / "tiny_96" / "config.yaml")
+
+
+def test_other_shape(checkpoint: Path) -> None:
+    with pytest.raises(MaskConverError, match=rf"{PATH} has shape \[3, 3, 24, 1\], wanted \[5, 5, 24, 1\]"):
+        read_checkpoint(checkpoint)(PATH, (5, 5, 24, 1))
+
+
+def test_not_finite(arrays: Arrays, tmp_path: Path) -> None:
+    path = write_checkpoint({**arrays, PATH: np.full(SHAPE, np.nan, np.float32)}, tmp_path / "ckpt")
+    with pytest.raises(MaskConverError, match=f"{PATH} holds NaN"):
+        read_checkpoint(path)(PATH, SHAPE)
+
+
+def test_another_architecture(tmp_path: Path) -> None:
+    tf.train.Checkpoint(net=tf.Variable([1.0]), step=tf.Variable(1)).write(str(tmp_path / "ckpt"))
+    with pytest.raises(MaskConverError, match="holds no MaskConver model .* its top-level objects are: net, s"):
+        read_checkpoint(tmp_path / "ckpt")
+
+
+def test_name_based_checkpoint(tmp_path: Path) -> None:
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "ckpt"), tensor_names=["w"], shape_and_slices=[""], tensors=[tf.constant([1.0])]
+    )
+    with pytest.raises(MaskConverError, match="no object graph"):
+        read_checkpoint(tmp_path / "ckpt")
+
+
+@pytest.mark.parametrize("damage", ["no index", "no data", "renamed data", "empty index", "cut index", "cut data"])
+def test_damage_is_one_line(damage: str, checkpoint: Path, tmp_path: Path) -> None:
+    path = copy(checkpoint, tmp_path)
+    index, shard = path.with_name("ckpt-3.index"), path.with_name("ckpt-3.data-00000-of-00001")
+    if damage == "no index":
+        index.unlink()
+    elif damage == "no data":
+        shard.unlink()
+    elif damage == "renamed data":
+        shard.rename(path.with_name("other.data-00000-of-00001"))
+    elif damage == "empty index":
+        index.write_bytes(b"")
+    else:
+        file = index if damage == "cut index" else shard
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
+    with pytest.raises(MaskConverError) as caught:
+        weights = read_checkpoint(path)
+        for variable, shape in ((PATH, SHAPE), ("class_embeddings/embeddings", (20, 24))):
+            weights(variable, shape)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(MaskConverError, match="no checkpoint in this folder"):
+        read_checkpoint(tmp_path)
+    with pytest.raises(MaskConverError, match=r"none\.index is missing"):
+        read_checkpoint(tmp_path / "none")

@@ -1,0 +1,119 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from maskconver_mobile.converters.config import read_config
+from maskconver_mobile.errors import MaskConverError
+
+
+@pytest.fixture
+def document(data: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((data / "tiny_96" / "config.yaml").read_text())
+    return loaded
+
+
+def write(path: Path, document: object) -> Path:
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_reads_the_model_section(data: Path) -> None:
+    config = read_config(data / "tiny_96" / "config.yaml")
+    assert config.input_size == config.padded_output_size == (96, 96)
+    assert (config.num_classes, config.num_thing_classes, config.num_instances) == (20, 9, 12)
+    assert config.filter_size_scale == 0.25
+    assert config.decoder.dilation_rates == (6, 12, 18)
+    assert config.class_head.kernel_size == 7
+    assert config.mask_size == (12, 12)
+    assert config.default_output_size == (96, 96)
+    assert read_config(data / "tiny_96" / "config_hw.yaml").default_output_size == (12, 12)
+
+
+def test_fills_in_the_experiment_defaults(document: dict[str, Any], tmp_path: Path) -> None:
+    model = document["task"]["model"]
+    for key in ("num_classes", "num_thing_classes", "panoptic_generator", "norm_activation"):
+        del model[key]
+    for head in ("class_head", "mask_embedding_head", "per_pixel_embedding_head"):
+        for key in ("prediction_kernel_size", "upsample_factor"):
+            del model[head][key]
+    config = read_config(write(tmp_path / "c.yaml", document))
+    assert (config.num_classes, config.num_thing_classes) == (201, 91)
+    assert (config.norm_epsilon, config.object_mask_threshold, config.overlap_threshold) == (0.001, 0.001, 0.5)
+    assert not config.hard_sigmoid
+    assert not config.class_head.use_layer_norm
+
+
+def test_ignores_unknown_keys(document: dict[str, Any], tmp_path: Path, data: Path) -> None:
+    document["task"]["model"]["brand_new"] = {"x": 1}
+    document["trainer"] = {"train_steps": 5}
+    assert read_config(write(tmp_path / "c.yaml", document)) == read_config(data / "tiny_96" / "config.yaml")
+
+
+def test_other_input_size(data: Path) -> None:
+    assert read_config(data / "tiny_96" / "config.yaml").with_input_size((64, 128)).mask_size == (8, 16)
+    hard = read_config(data / "tiny_96" / "config_hw.yaml").with_input_size((64, 128))
+    assert hard.padded_output_size == (8, 16)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("backbone.mobilenet.model_id", "MobileNetV2", "MobileNetMultiAVGSeg"),
+        ("backbone.type", "resnet", "backbone.type is 'resnet'"),
+        ("backbone.mobilenet.output_stride", 32, "output_stride is 32"),
+        ("backbone.mobilenet.filter_size_scale", "wide", "expected a number"),
+        ("norm_activation.activation", "swish", "'swish', which is not supported"),
+        ("decoder.type", "fpn", "decoder.type is 'fpn'"),
+        ("decoder.aspp.spp_layer_version", "v2", "spp_layer_version"),
+        ("class_head.feature_fusion", "pyramid_fusion", "class_head.feature_fusion"),
+        ("class_head.upsample_factor", 2, "upsample_factor is 2"),
+        ("mask_embedding_head.use_depthwise_convolution", False, "mask_embedding_head.use_depthwise_convolution"),
+        ("input_size", [96], "input_size is"),
+        ("input_size", [96, 96, 4], "3 channels"),
+        ("input_size", [16, 16, 3], "at least 32x32"),
+        ("num_instances", 0, "num_instances is 0"),
+        ("num_classes", True, "num_classes is True"),
+        ("num_thing_classes", 50, "from 0 to 20"),
+        ("class_head.feature_fusion", None, "different resolutions"),
+        ("panoptic_generator.overlap_threshold", 7, "overlap_threshold is 7"),
+    ],
+)
+def test_refuses_by_name(document: dict[str, Any], tmp_path: Path, key: str, value: object, message: str) -> None:
+    *owners, leaf = key.split(".")
+    node = document["task"]["model"]
+    for owner in owners:
+        node = node[owner]
+    node[leaf] = value
+    path = write(tmp_path / "c.yaml", document)
+    with pytest.raises(MaskConverError, match=message) as caught:
+        read_config(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- a\n- b\n", "no mapping"),
+        (b"", "no mapping"),
+        (b"task: {losses: 1}", "task.model is missing"),
+        (b"task: [1, 2]", "task.model is missing"),
+        (b"a: [1, 2", "not valid YAML"),
+        (b"a: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"x" * (1 << 20) + b"y", "larger than"),
+    ],
+)
+def test_refuses_other_files(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes(content)
+    with pytest.raises(MaskConverError, match=message) as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(MaskConverError, match="cannot be read"):
+        read_config(tmp_path / "none.yaml")

@@ -1,0 +1,78 @@
+"""Configurations that the golden checkpoints do not cover, against the plain network."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import reference_network
+import tensorflow as tf
+from checkpoints import random_weights
+from models import run_tflite
+
+from maskconver_mobile.converters.config import ModelConfig, read_config
+from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.converters.tflite import to_tflite
+from maskconver_mobile.errors import MaskConverError
+
+HEADS = ("class_head", "mask_embedding_head", "per_pixel_embedding_head")
+
+
+def vary(config: ModelConfig, decoder: dict[str, Any], head: dict[str, Any], **model: Any) -> ModelConfig:
+    heads = {name: replace(getattr(config, name), **head) for name in HEADS}
+    return replace(config, decoder=replace(config.decoder, **decoder), **heads, **model)
+
+
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "max backbone, non-square": ({}, {}, {"backbone": "MobileNetMultiMAXSeg", "input_size": (64, 112)}),
+    "odd size": ({}, {}, {"input_size": (75, 101)}),
+    "concatenating fusion": ({}, {"fusion": "deeplabv3plus", "low_level_filters": 16}, {}),
+    "no fusion": ({}, {"fusion": "none"}, {}),
+    "layer norm": ({}, {"use_layer_norm": True}, {}),
+    "pooling windows": ({"pool_kernel_size": (48, 48)}, {}, {}),
+    "other rates and widths": (
+        {"dilation_rates": (2, 5), "num_filters": 16},
+        {"low_level_filters": 16, "num_filters": 32, "num_convs": 1, "kernel_size": 3},
+        {"filter_size_scale": 0.35, "embedding_size": 16, "num_classes": 7},
+    ),
+    "no separable convolutions": ({}, {"num_convs": 0}, {}),
+    "larger kernels, deeper heads": ({}, {"kernel_size": 9, "num_convs": 3}, {}),
+}
+
+
+@pytest.mark.parametrize("target", ["reference", "cpu"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variant_equals_the_plain_network(name: str, target: Any, data: Path) -> None:
+    decoder, head, model = VARIANTS[name]
+    config = vary(read_config(data / "tiny_96" / "config.yaml"), decoder, head, **model)
+    weights = random_weights()
+    content = to_tflite(config, weights, GraphSpec(level="heads", target=target, input_type="float32"))
+    image = np.random.default_rng(1).normal(size=(1, *config.input_size, 3)).astype(np.float32)
+    expected = reference_network.heads(weights, config, tf.constant(image))
+    found = run_tflite(content, image)
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key].shape == value.shape
+        np.testing.assert_allclose(found[key], value, atol=1e-4 * np.abs(value).max(), rtol=0, err_msg=key)
+
+
+def test_the_plain_network_equals_the_original(data: Path) -> None:
+    from maskconver_mobile.converters.checkpoint import read_checkpoint
+
+    golden = np.load(data / "tiny_96" / "golden.npz")
+    config = read_config(data / "tiny_96" / "config.yaml")
+    found = reference_network.heads(read_checkpoint(data / "tiny_96"), config, tf.constant(golden["images"][:1]))
+    for key, name in (
+        ("class_heatmap", "class_heatmaps"),
+        ("mask_embedding_map", "mask_embeddings_dense"),
+        ("pixel_embeddings", "per_pixel_embeddings"),
+    ):
+        expected = golden[name][:1]
+        np.testing.assert_allclose(found[key], expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+
+
+def test_sum_fusion_needs_equal_widths(data: Path) -> None:
+    config = vary(read_config(data / "tiny_96" / "config.yaml"), {}, {"low_level_filters": 16})
+    with pytest.raises(MaskConverError, match="low_level_num_filters = 24"):
+        to_tflite(config, random_weights(), GraphSpec(level="heads"))

@@ -1,0 +1,97 @@
+"""Exported graphs against what the original implementation computes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from models import Models
+from parity import TARGETS, Case, compare, full_cases, tiny_cases
+
+from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.segmenter import Segmenter
+
+LEVELS = ("heads", "masks", "panoptic")
+TINY_CASES = {case.name: case for case in tiny_cases()}
+FULL_CASES = {case.name: case for case in full_cases()}
+
+
+def check(case: Case, models: Models, level: Any, target: str, precision: str = "float32") -> None:
+    failed = [row for row in compare(case, models, level, target, precision) if not row.passed]
+    assert not failed
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", TINY_CASES)
+def test_tiny(name: str, level: str, target: str, models: Models) -> None:
+    check(TINY_CASES[name], models, level, target)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_tiny_float16(level: str, models: Models) -> None:
+    check(TINY_CASES["tiny_96"], models, level, "cpu", "float16")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", ["demo_256", "demo_640"])
+def test_full_size(name: str, level: str, target: str, models: Models, shared: Path) -> None:
+    check(FULL_CASES[name], models, level, target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+def test_full_size_float16(level: str, models: Models, shared: Path) -> None:
+    check(FULL_CASES["demo_256"], models, level, "cpu", "float16")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_locations_are_those_of_the_original(target: str, data: Path) -> None:
+    """The graphs do not put locations out, so the proposals function is traced alone on the golden class map."""
+    import tensorflow as tf
+
+    from maskconver_mobile.converters import fast, postprocess
+    from maskconver_mobile.converters.ops import TensorFlowOps
+
+    golden = np.load(data / "tiny_96" / "golden.npz")
+    find = fast.proposals if target == "cpu" else postprocess.proposals
+    for heatmap, classes, indices in zip(
+        golden["class_heatmaps"], golden["classes"], golden["embedding_indices"], strict=True
+    ):
+        found = find(TensorFlowOps(), tf.constant(heatmap[None]), 12)
+        np.testing.assert_array_equal(found.classes, classes)
+        np.testing.assert_array_equal(found.locations, indices[:, 0] * 12 + indices[:, 1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["demo_256", "demo_640"])
+def test_photographs(size: str, models: Models, shared: Path) -> None:
+    """The whole path from a uint8 photograph to its maps; the image is rounded to uint8 after resizing."""
+    case = FULL_CASES[size]
+    segmenter = Segmenter(models.get("masks", "cpu", "uint8", config=case.config, checkpoint=case.checkpoint))
+    photos = np.load(case.golden[0].with_name("photos.npz"))
+    names = {key.split("/")[0] for key in photos}
+    assert names
+    for name in names:
+        result = segmenter.segment(photos[f"{name}/image"])
+        agreement = (result.category_map == photos[f"{name}/category_map"]).mean()
+        assert agreement >= 0.99, f"{name}: {agreement:.4f} of pixels equal"
+
+
+def test_defaults_are_for_phones() -> None:
+    assert GraphSpec() == GraphSpec("masks", "cpu", "uint8", None)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_uint8_input_equals_the_normalised_image(target: str, models: Models) -> None:
+    """Also at the border, where the convolution's padding is 0 after normalisation."""
+    uint8, float32 = (Segmenter(models.get("heads", target, kind)) for kind in ("uint8", "float32"))
+    image = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
+    card = float32.card
+    normalised = ((image - np.array(card.mean)) / np.array(card.std)).astype(np.float32)
+    expected, found = float32.run_tensor(normalised), uint8.run_tensor(image)
+    for name in ("class_heatmap", "mask_embedding_map", "pixel_embeddings"):
+        magnitude = np.abs(expected[name]).max()
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-4 * magnitude, rtol=0)
