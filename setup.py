@@ -35,7 +35,7 @@ setup(
         "maskconver_mobile.benchmarks": "benchmarks",
     },
     package_data={
-        "maskconver_mobile": ["py.typed", "demo/*"],
+        "maskconver_mobile": ["py.typed", "*.json", "demo/*"],
     },
     install_requires=RUNTIME,
     extras_require={"convert": CONVERT, "test": TEST, "dev": DEV},

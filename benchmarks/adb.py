@@ -14,6 +14,7 @@ from maskconver_mobile.benchmarks.models import ModelFile
 from maskconver_mobile.benchmarks.results import Machine, Result
 from maskconver_mobile.errors import MaskConverError
 
+
 @dataclass
 class DeviceOutcome:
     """What came of one device; `results` holds what was measured before anything went wrong."""

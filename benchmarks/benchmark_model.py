@@ -13,13 +13,17 @@ FAMILIES = {"aarch64": "arm64-v8a", "armv8l": "armeabi-v7a", "armv7l": "armeabi-
 
 @dataclass(frozen=True)
 class ToolOutput:
-    """What one run of the tool says; times in milliseconds, memory in KiB, None where it does not say."""
+    """What one run of the tool says; times in milliseconds, memory in KiB, None where it does not say.
+
+    `delegated` is how much of the graph a delegate that was asked for runs: `completely`, `partially` or nothing.
+    """
 
     invoke: Statistics
     init_ms: float | None = None
     first_invoke_ms: float | None = None
     peak_memory_kib: int | None = None
     operators: tuple[Operator, ...] = ()
+    delegated: str = ""
 
 
 def arguments(
@@ -49,18 +53,20 @@ def parse(text: str) -> ToolOutput:
     """
     summary = re.search(r"Inference timings in us: (.*)", text)
     rows = [dict(re.findall(r"(\w+)=(-?[\d.]+(?:e[+-]?\d+)?)", line)) for line in text.splitlines() if "count=" in line]
-    rows = [row for row in rows if "count" in row and ("avg" in row or "curr" in row)]
+    rows = [row for row in rows if row.get("count", "0").strip("0") and ("avg" in row or "curr" in row)]
     if summary is None or not rows:
         ending = (text.strip().splitlines() or ["nothing"])[-1]
         raise ValueError(f"its output holds no timings; it ends with {ending[:120]!r}")
     times = {name.strip(): float(value) for name, value in re.findall(r"([\w ()]+): ([\d.e+]+)", summary[1])}
     peak = re.search(r"Overall peak memory footprint \(MB\) via periodic monitoring: ([\d.]+)", text)
+    applied = re.search(r"Explicitly applied .* delegate, and the model graph will be (completely|partially)", text)
     return ToolOutput(
         invoke=_statistics(_timed_row(rows, times.get("Inference (avg)"))),
         init_ms=_milliseconds(times.get("Init")),
         first_invoke_ms=_milliseconds(times.get("First inference")),
         peak_memory_kib=round(float(peak[1]) * 1024) if peak else None,
         operators=tuple(_operators(text)),
+        delegated=applied[1] if applied else "",
     )
 
 

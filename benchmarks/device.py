@@ -137,10 +137,10 @@ class Device:
             self.wait_for_return()
         return work()
 
-    def wait_for_return(self) -> None:
+    def wait_for_return(self, *, stoppable: bool = True) -> None:
         """Wait a while for the device to be back after its connection broke."""
         with contextlib.suppress(TimeoutError):
-            self._adb.run("-s", self.serial, "wait-for-device", timeout=RECONNECT_S)
+            self._adb.run("-s", self.serial, "wait-for-device", timeout=RECONNECT_S, stoppable=stoppable)
 
     def identify(self) -> dict[str, Any]:
         """What identifies the device and its state; whatever it does not tell is left out.

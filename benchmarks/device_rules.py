@@ -14,7 +14,8 @@ def is_cool(state: dict[str, Any]) -> bool:
     """Whether a device says that it is cool; false where it says nothing."""
     if not {"thermal_status", "battery_celsius"} & state.keys():
         return False
-    return state.get("thermal_status", 0) == 0 and state.get("battery_celsius", 0.0) < COOL_CELSIUS
+    hot = state.get("thermal_status", 0) > 0 or state.get("battery_celsius", 0.0) >= COOL_CELSIUS
+    return not hot
 
 
 def advice(environment: dict[str, Any]) -> tuple[str, ...]:

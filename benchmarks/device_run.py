@@ -19,6 +19,7 @@ from maskconver_mobile.benchmarks.results import Machine, Result
 from maskconver_mobile.benchmarks.stats import drift, summarize
 
 QUARTERS = 4
+CLEANUP_TIMEOUT_S = 20.0
 PYTHONS = ("python3", "/data/data/com.termux/files/usr/bin/python3")
 
 
@@ -81,17 +82,20 @@ class DeviceRun:
         self._clean_up()
 
     def _clean_up(self) -> None:
-        if self._folder:
-            self._kill()
-            self._finally(f"rm -rf {shlex.quote(self._folder)} {shlex.quote(self._device.folder)}/*.part")
-
-    def _kill(self) -> None:
-        pid = shlex.quote(f"{self._folder}/pid")
-        self._finally(f"for p in $(cat {pid} 2>/dev/null); do kill -9 -$p || kill -9 $p; done 2>/dev/null; rm -f {pid}")
-
-    def _finally(self, command: str) -> None:
+        if not self._folder:
+            return
+        command = f"{self._killing()}; rm -rf {shlex.quote(self._folder)} {shlex.quote(self._device.folder)}/*.part"
         with contextlib.suppress(DeviceError):
-            self._device.shell_once(command, 20.0, stoppable=False)
+            try:
+                self._device.shell_once(command, CLEANUP_TIMEOUT_S, stoppable=False)
+            except ConnectionLostError:
+                self._device.wait_for_return(stoppable=False)
+                self._device.shell_once(command, CLEANUP_TIMEOUT_S, stoppable=False)
+
+    def _killing(self) -> str:
+        """Shell command that ends the program of an unfinished run, and what it started where that has a group."""
+        pid = shlex.quote(f"{self._folder}/pid")
+        return f"for p in $(cat {pid} 2>/dev/null); do kill -9 -$p || kill -9 $p; done 2>/dev/null; rm -f {pid}"
 
     def _check_binary(self, binary: Path) -> None:
         if not binary.is_file():
@@ -130,10 +134,10 @@ class DeviceRun:
             result = measure(model, remote, threads)
         except ConnectionLostError:
             self._device.wait_for_return()
-            self._kill()
+            self._device.shell(self._killing())
             result = measure(model, remote, threads)
-        warnings = () if self._machine.emulated else throttling(result.drift, before, self._device.state())
-        return replace(result, cores=f"0x{self._mask}" if self._mask else "", warnings=warnings)
+        hot = () if self._machine.emulated else throttling(result.drift, before, self._device.state())
+        return replace(result, cores=f"0x{self._mask}" if self._mask else "", warnings=(*result.warnings, *hot))
 
     def _cool_down(self) -> None:
         deadline = time.monotonic() + self._options.cool_down
@@ -186,6 +190,7 @@ class DeviceRun:
             load_cold_ms=parts[0].init_ms,
             load_warm_ms=parts[-1].init_ms,
             first_invoke_ms=parts[0].first_invoke_ms,
+            warnings=GPU_WARNINGS[parts[0].delegated] if self._options.gpu else (),
             peak_rss_kib=max(part.peak_memory_kib or 0 for part in parts) or None,
             profile=Profile(str(model.path), threads, runs, profiled.invoke.mean, profiled.operators)
             if profiled
@@ -242,6 +247,12 @@ class DeviceRun:
         how = f"was killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
         return DeviceError(self._message(model, f"the runner {how}: {last[:200]}"))
 
+
+GPU_WARNINGS = {
+    "completely": (),
+    "partially": ("the GPU runs a part of the graph only; the rest runs on the CPU",),
+    "": ("the GPU delegate took nothing of the graph: these are times of the CPU",),
+}
 
 PYTHON_FIELDS = (
     "runtime",

@@ -68,7 +68,7 @@ def table(report: Report) -> "Table":
     from rich.table import Table
 
     header, *lines = rows(report)
-    shown = [i for i, name in enumerate(header) if name in SHORT]
+    shown = [i for i, name in enumerate(header) if name in SHORT and any(line[i] for line in lines)]
     found = Table("model", title="Latency of the model's run, ms")
     for i in shown:
         found.add_column(header[i].removesuffix(" ms"), justify="right", no_wrap=True)
@@ -141,7 +141,7 @@ def _distribution(results: Sequence[Result]) -> str:
     if not results:
         return ""
     legend = (
-        "<p>Every dot is one run; box: p25 to p75; dark line: median (mean where there is none); red line: p90.</p>"
+        "<p>Every dot is one run; box: p25 to p75; thick line: median (mean where there is none); red line: p90.</p>"
     )
     return legend + svg.boxes([(_label(r), r.invoke, r.samples_ms) for r in results], "ms")
 
@@ -200,7 +200,7 @@ th,td{border:1px solid var(--line);padding:.25rem .5rem;text-align:left}th{backg
 .wide{overflow-x:auto}.note{border-left:4px solid #d9822b;background:var(--soft);padding:.4rem .8rem;margin:.4rem 0}
 .key{margin-right:1rem}.key i{display:inline-block;width:.8em;height:.8em;margin-right:.35em}
 svg{width:100%;height:auto;font-size:12px}svg text{fill:var(--ink)}.label{text-anchor:end}
-.tick{text-anchor:middle;opacity:.7;font-size:11px}.grid{stroke:var(--line)}.dots{fill:#2f6db3;opacity:.45}
+.tick{text-anchor:middle;opacity:.7;font-size:11px}.grid{stroke:var(--line)}.dots{fill:#4a8bd6;opacity:.65}
 .box{fill:#2f6db3;fill-opacity:.2;stroke:#2f6db3}.median{stroke:var(--ink);stroke-width:2.5}
 .p90{stroke:#c64646;stroke-width:2}.range{stroke:#5a6b7b;stroke-width:1.5}
 """

@@ -33,7 +33,6 @@ _ROOM = np.float32(1 + 1e-5)
 class _Axis:
     """An image axis cut into tiles; tile t lies between the lattice points t and t + 1."""
 
-    tile_of_pixel: Indices
     start: Indices
     size: Indices
     phase: Floats  # where the first pixel stands in its tile, the tile being 1 long
@@ -49,14 +48,11 @@ def _cut(samples: int, extent: int, pixels: int) -> _Axis:
     parts = max(1, round(extent / samples / max(_TILE, extent / _TILES_PER_AXIS)))
     step = samples / extent * parts
     # Half-pixel centres: pixel i stands at sample (i + 0.5) samples / extent - 0.5, lattice point 0 at sample -1.
-    position = (np.arange(pixels) + 0.5) * step + 0.5 * parts
-    tile_of_pixel = position.astype(np.intp)
-    tiles = np.arange(tile_of_pixel[-1] + 1)
-    start = np.searchsorted(tile_of_pixel, tiles)
+    tiles = np.arange(int((pixels - 0.5) * step + 0.5 * parts) + 1)
+    start = np.clip(np.ceil((tiles - 0.5 * parts) / step - 0.5), 0, pixels).astype(np.intp)
     sample = np.clip(np.arange(len(tiles) + 1) / parts - 1, 0, samples - 1)
     low = sample.astype(np.intp)
     return _Axis(
-        tile_of_pixel=tile_of_pixel,
         start=start,
         size=np.diff(start, append=pixels),
         phase=((start + 0.5) * step + 0.5 * parts - tiles).astype(np.float32),
@@ -78,10 +74,10 @@ class _Window:
         self.basis: Floats = np.stack([np.ones_like(row), row, column, row * column]).astype(np.float32)
         self._offsets = row * width + column
         self._starts = np.add.outer(y.start * width, x.start).ravel()
-        self._shapes = np.add.outer(y.size * (width_of_tile + 1), x.size).ravel()
-        rows_there = row < np.arange(height_of_tile + 1)[:, None, None]
-        columns_there = column < np.arange(width_of_tile + 1)[:, None]
-        self._there = (rows_there & columns_there).reshape(-1, self.pixels)
+        heights, height_of = np.unique(y.size, return_inverse=True)
+        widths, width_of = np.unique(x.size, return_inverse=True)
+        self._shapes = np.add.outer(height_of * len(widths), width_of).ravel()
+        self._there = ((row < heights[:, None, None]) & (column < widths[:, None])).reshape(-1, self.pixels)
 
     def there(self, tiles: Indices) -> Flags:
         """Which pixels are the tile's and not padding, [n, P]."""
@@ -142,7 +138,7 @@ class TiledMasks:
         winner = np.add.reduce(able * np.arange(count, dtype=dtype)[:, None], axis=0, dtype=dtype)
         decided = rivals == 1
         by_tile = winner.reshape(len(self._y.size), len(self._x.size))
-        ids = by_tile.take(self._x.tile_of_pixel, 1).take(self._y.tile_of_pixel, 0)
+        ids = by_tile.repeat(self._x.size, axis=1).repeat(self._y.size, axis=0)
         tiles = np.argsort(count - rivals, kind="stable")[: np.count_nonzero(rivals > 1)]
         contested = [winner[:0]]
         for part, won in self._contests(scores, able.take(tiles, 1), tiles):
@@ -167,24 +163,30 @@ class TiledMasks:
         """Who wins each pixel of `tiles`, which come most rivals first: parts of them and k, [n, P]."""
         rivals = np.count_nonzero(able, axis=0)
         which, k = np.nonzero(able.T)
-        bilinear = self._bilinear(k, tiles[which])
-        bilinear[:, 0] += np.log(scores)[k]
-        np.negative(bilinear, out=bilinear)
-        least_cost = (1 / scores)[k]
+        exponents = self._bilinear(k, tiles[which])
+        exponents[:, 0] += np.log(scores)[k]
+        np.negative(exponents, out=exponents)
+        inverse = (1 / scores)[k]
         k = k.astype(np.min_scalar_type(len(scores)))
+
+        def costs(pairs: Indices) -> Floats:
+            costs = exponents.take(pairs, 0) @ self._window.basis
+            cv2.exp(costs, costs)
+            costs += inverse.take(pairs)[:, None]
+            return costs
+
         first = np.cumsum(rivals) - rivals
+        with_more = [np.count_nonzero(rivals > rank) for rank in range(rivals.max(initial=0))]
         for part in self._window.batches(0, len(tiles)):
-            best = np.full((part.stop - part.start, self._window.pixels), np.inf, np.float32)
-            won: Ids = np.zeros(best.shape, k.dtype)
-            ranks = np.arange(rivals[part.start])
-            for rank, n in enumerate(np.count_nonzero(rivals[part] > ranks[:, None], axis=1).tolist()):
-                pair = first[part][:n] + rank
-                cost = bilinear.take(pair, 0) @ self._window.basis
-                cv2.exp(cost, cost)
-                cost += least_cost.take(pair)[:, None]
-                better = cost < best[:n]
-                np.minimum(cost, best[:n], out=best[:n])
-                np.maximum(won[:n], better * k.take(pair)[:, None], out=won[:n])
+            best = costs(first[part])
+            won: Ids = np.repeat(k.take(first[part]), self._window.pixels).reshape(best.shape)
+            for rank in range(1, rivals[part.start]):
+                pairs = first[part.start : min(part.stop, with_more[rank])] + rank
+                rows = slice(len(pairs))
+                cost = costs(pairs)
+                better = cost < best[rows]
+                np.minimum(cost, best[rows], out=best[rows])
+                np.maximum(won[rows], better * k.take(pairs)[:, None], out=won[rows])
             yield part, won
 
     def _positive(self, masks: Indices) -> tuple[Flags, Flags]:

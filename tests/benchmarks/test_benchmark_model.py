@@ -10,6 +10,7 @@ def test_reads_the_timed_runs_and_not_the_warm_up() -> None:
     assert found.invoke == Statistics(count=13, mean=28.4735, std=0.187, min=28.12, max=29.012, p50=28.45, p95=29.012)
     assert (found.init_ms, found.first_invoke_ms, found.peak_memory_kib) == (41.234, 31.0, 46592)
     assert found.operators == ()
+    assert found.delegated == ""
 
 
 def test_reads_output_without_prefix_percentiles_or_memory() -> None:
@@ -17,6 +18,12 @@ def test_reads_output_without_prefix_percentiles_or_memory() -> None:
     found = tool.parse(text)
     assert found.invoke == Statistics(count=1, mean=2.0, std=0.0, min=2.0, max=2.0)
     assert found.peak_memory_kib is None
+
+
+@pytest.mark.parametrize("part", ["completely", "partially"])
+def test_reads_how_much_a_delegate_runs(part: str) -> None:
+    line = f"INFO: Explicitly applied GPU delegate, and the model graph will be {part} executed by the delegate.\n"
+    assert tool.parse(line + SUMMARY).delegated == part
 
 
 @pytest.mark.parametrize("columns", [1, 2])
@@ -29,7 +36,16 @@ def test_reads_operators_of_the_last_table(columns: int) -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "hello\x00\xff", SUMMARY.split("Inference timings")[0], "count=3 avg=x\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello\x00\xff",
+        SUMMARY.split("Inference timings")[0],
+        "count=3 avg=x\n",
+        "count=0 avg=1\nInference timings in us: Init: 1\n",
+    ],
+)
 def test_garbled_output_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="no timings"):
         tool.parse(text)

@@ -1,0 +1,66 @@
+"""The host's half of `heads` graphs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.tail import Tail, find_proposals, sigmoid
+
+
+def test_proposals_equal_the_original_s(data: Path) -> None:
+    golden = np.load(data / "tiny_96" / "golden.npz")
+    for i, heatmap in enumerate(golden["class_heatmaps"]):
+        classes, scores, locations = find_proposals(heatmap, 12)
+        np.testing.assert_array_equal(classes, golden["classes"][i])
+        np.testing.assert_allclose(scores, golden["confidence"][i], atol=1e-5)
+        np.testing.assert_array_equal(np.stack(np.divmod(locations, 12), -1), golden["embedding_indices"][i])
+
+
+def test_ties_take_the_lower_index() -> None:
+    heatmap = np.full((4, 5, 3), -9.0, np.float32)
+    for y, x, c in ((3, 1, 0), (0, 0, 2), (0, 3, 1)):
+        heatmap[y, x, c] = 2.0
+    classes, scores, locations = find_proposals(heatmap, 3)
+    assert locations.tolist() == [0, 3, 16]
+    assert classes.tolist() == [2, 1, 0]
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-2.0)), rtol=1e-6)
+
+
+def test_fewer_peaks_than_proposals() -> None:
+    heatmap = np.zeros((3, 3, 2), np.float32)
+    heatmap[1, 1] = 5.0
+    _, scores, _ = find_proposals(heatmap, 4)
+    assert (scores > 0).sum() == 2
+
+
+def test_sigmoid_does_not_overflow() -> None:
+    x = np.array([-1e4, -1.0, 0.0, 1.0, 1e4], np.float32)
+    np.testing.assert_allclose(sigmoid(x), [0, 0.26894143, 0.5, 0.7310586, 1], rtol=1e-6)
+
+
+def random_tail(size: int = 4) -> Tail:
+    rng = np.random.default_rng(0)
+    shapes = ((7, size), (2, size, size), (2, size), (size,), (size,))
+    return Tail(*(rng.normal(size=s).astype(np.float32) for s in shapes))
+
+
+def test_round_trip() -> None:
+    tail = random_tail()
+    again = Tail.from_bytes(tail.to_bytes(), "m")
+    for name, value in vars(tail).items():
+        np.testing.assert_array_equal(getattr(again, name), value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x93NUMPY"])
+def test_damaged_tail(content: bytes) -> None:
+    with pytest.raises(MaskConverError, match=r"m\.tflite: the weights behind its heads are damaged"):
+        Tail.from_bytes(content, "m.tflite")
+
+
+def test_shapes_that_do_not_fit() -> None:
+    tail = random_tail()
+    broken = Tail(tail.class_embeddings, tail.kernels[:, :2], tail.biases, tail.gamma, tail.beta)
+    with pytest.raises(MaskConverError, match="damaged"):
+        Tail.from_bytes(broken.to_bytes(), "m")
