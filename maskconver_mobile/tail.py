@@ -76,7 +76,7 @@ def find_proposals(heatmap: Array, k: int) -> tuple[NDArray[np.int32], Array, ND
     Returns:
         classes int32 [K], scores float32 [K] descending, locations [K] (flat, `y * w + x`).
     """
-    height, width, classes = heatmap.shape
+    classes = heatmap.shape[-1]
     probability = sigmoid(heatmap)
     padded = np.pad(probability, ((1, 1), (1, 1), (0, 0)), constant_values=-1)
     rows = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])

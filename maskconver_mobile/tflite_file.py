@@ -100,7 +100,7 @@ def pack(model: Any) -> bytes:
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
     """The generated class aligns to one byte; kernels load these buffers with vector instructions."""
 
-    def Pack(self, builder: Any) -> Any:  # noqa: N802, D102
+    def Pack(self, builder: Any) -> Any:  # noqa: N802
         data = None
         if self.data is not None and len(self.data):
             builder.StartVector(1, len(self.data), 16)
