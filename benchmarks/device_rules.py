@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from maskconver_mobile.benchmarks.adb_client import DeviceError
+from maskconver_mobile.benchmarks.stats import THROTTLED
 from maskconver_mobile.errors import MaskConverError
 
-THROTTLED = 1.05
 COOL_CELSIUS = 40.0
 
 

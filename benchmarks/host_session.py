@@ -11,9 +11,7 @@ from maskconver_mobile.benchmarks.models import ModelFile
 from maskconver_mobile.benchmarks.profile import profile
 from maskconver_mobile.benchmarks.results import Machine, Result
 from maskconver_mobile.benchmarks.stages import measure_stages
-from maskconver_mobile.benchmarks.stats import drift
-
-THROTTLED = 1.05
+from maskconver_mobile.benchmarks.stats import THROTTLED, drift
 
 
 @dataclass(frozen=True)

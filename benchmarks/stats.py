@@ -7,6 +7,9 @@ import numpy as np
 
 from maskconver_mobile.errors import MaskConverError
 
+THROTTLED = 1.1
+"""A drift above this is worth a warning; quarters of a short run differ by less without any cause."""
+
 
 @dataclass(frozen=True)
 class Statistics:

@@ -9,11 +9,13 @@ from pathlib import Path
 from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.converters.config import ModelConfig, read_config
 from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.converters.targets import Format
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import ensure_writable, write_atomically
 from maskconver_mobile.labels import coco_panoptic, generic_categories, read_categories
 
 SIZES = range(32, 4097)
+SUFFIXES = (".tflite", ".onnx")
 
 
 def convert(
@@ -22,17 +24,19 @@ def convert(
     output: str | Path,
     *,
     spec: GraphSpec | None = None,
+    format: Format | None = None,
     precision: str = "float32",
     input_size: tuple[int, int] | None = None,
     labels: str | Path | None = None,
 ) -> ModelCard:
-    """Write one self-describing .tflite file.
+    """Write one self-describing .tflite or .onnx file.
 
     Args:
         config: Model Garden YAML.
         checkpoint: prefix, `.index` file or folder.
         output: file to write; it appears whole or not at all.
         spec: fusion level, target, input type and, for `panoptic`, output size (height, width).
+        format: of the file; what the output's suffix says if not given.
         precision: of the weights, `float32` or `float16`.
         input_size: (height, width) instead of the configuration's.
         labels: JSON in the COCO panoptic categories format; COCO's own names for COCO's class count if not given.
@@ -44,8 +48,12 @@ def convert(
         MaskConverError: anything about the input or the output is not as it should be.
     """
     output = Path(output)
-    if output.suffix != ".tflite":
-        raise MaskConverError(f"{output}: unknown model format {output.suffix or '(no suffix)'!r}; name it *.tflite")
+    if output.suffix not in SUFFIXES:
+        raise MaskConverError(
+            f"{output}: unknown model format {output.suffix or '(no suffix)'!r}; name it *{' or *'.join(SUFFIXES)}"
+        )
+    if format is not None and output.suffix != f".{format}":
+        raise MaskConverError(f"{output}: a file of format {format} ends in .{format}; name it so")
     ensure_writable(output)
     spec = spec or GraphSpec()
     settings = read_config(config)
@@ -65,9 +73,15 @@ def convert(
         from maskconver_mobile.converters.tflite import finish_tflite, make_card, to_tflite
 
         weights = read_checkpoint(checkpoint)
-        content = to_tflite(settings, weights, spec, precision)
-    card = make_card(settings, weights, spec, precision, output.stem, categories)
-    write_atomically(output, finish_tflite(content, card, settings, weights))
+        card = make_card(settings, weights, spec, precision, output.stem, categories)
+        if output.suffix == ".onnx":
+            from maskconver_mobile.converters.onnx import finish_onnx, to_onnx, written_by_onnx
+
+            card = written_by_onnx(card)
+            content = finish_onnx(to_onnx(settings, weights, spec, precision), card, settings, weights)
+        else:
+            content = finish_tflite(to_tflite(settings, weights, spec, precision), card, settings, weights)
+    write_atomically(output, content)
     return card
 
 

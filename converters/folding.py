@@ -133,7 +133,8 @@ def fold_input_scale(kernel: Array, scale: tuple[float, float, float]) -> Array:
         kernel: [kh, kw, 3, filters].
         scale: std per channel.
     """
-    return (kernel / np.asarray(scale)[:, None]).astype(np.float32)
+    scaled: Array = (kernel / np.asarray(scale)[:, None]).astype(np.float32)
+    return scaled
 
 
 def split_projection(kernel: Array, channels: int) -> tuple[Array, Array]:

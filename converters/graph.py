@@ -13,10 +13,10 @@ from maskconver_mobile.converters.network import Heads, maskconver
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 from maskconver_mobile.converters.postprocess import MergeThresholds, Proposals, Tail, read_tail
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.targets import TARGETS
+from maskconver_mobile.converters.targets import Format, rewrites
 
-MEAN = tuple(255 * m for m in (0.485, 0.456, 0.406))
-STD = tuple(255 * s for s in (0.229, 0.224, 0.225))
+MEAN = (255 * 0.485, 255 * 0.456, 255 * 0.406)
+STD = (255 * 0.229, 255 * 0.224, 255 * 0.225)
 
 
 def small_area_threshold(config: ModelConfig, size: tuple[int, int]) -> float:
@@ -26,14 +26,14 @@ def small_area_threshold(config: ModelConfig, size: tuple[int, int]) -> float:
 
 
 def build(
-    config: ModelConfig, weights: Weights, spec: GraphSpec
+    config: ModelConfig, weights: Weights, spec: GraphSpec, format: Format = "tflite"
 ) -> Callable[[TensorFlowOps, Tensor], dict[str, Tensor]]:
     """The graph as a function from operations and an image [1, H, W, 3] to named outputs."""
-    rewrites = TARGETS[spec.target]
+    chosen = rewrites(spec.target, format)
 
     def graph(ops: TensorFlowOps, image: Tensor) -> dict[str, Tensor]:
-        layers = Layers(ops, weights, config.norm_epsilon, rewrites)
-        input_scale = STD if rewrites.fold_normalisation and spec.input_type == "uint8" else None
+        layers = Layers(ops, weights, config.norm_epsilon, chosen)
+        input_scale = STD if chosen.fold_normalisation and spec.input_type == "uint8" else None
         heads = maskconver(layers, config, normalised(layers, image, spec.input_type), input_scale)
         heatmap = layers.apply(heads.classes.features, heads.classes.pointwise)
         if spec.level == "heads":
@@ -76,14 +76,14 @@ def find_proposals(layers: Layers, heatmap: Tensor, k: int) -> Proposals:
 
 def find_masks(layers: Layers, heads: Heads, tail: Tail, found: Proposals) -> Tensor:
     """Mask logits [1, h, w, K] of the proposals."""
-    ops, rewrites = layers.ops, layers.rewrites
-    if rewrites.lazy_embeddings:
+    ops = layers.ops
+    if layers.rewrites.lazy_embeddings:
         embeddings = fast.gather_embeddings(layers, heads.mask_embeddings, found.locations)
     else:
         dense = layers.apply(heads.mask_embeddings.features, heads.mask_embeddings.pointwise)
         _, height, width, size = ops.shape(dense)
         embeddings = ops.gather(ops.reshape(dense, [height * width, size]), found.locations)
-    if rewrites.fold_classifier:
+    if layers.rewrites.fold_classifier:
         return fast.mask_logits(layers, tail, found, embeddings, heads.pixel_embeddings)
     pixels = layers.apply(heads.pixel_embeddings.features, heads.pixel_embeddings.pointwise)
     return postprocess.mask_logits(layers, tail, found, embeddings, pixels)

@@ -1,41 +1,62 @@
 """Configuration and weights -> one ONNX file with its card inside."""
 
-from typing import Literal, cast
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any, cast
 
 import numpy as np
 import onnx
 from onnx import helper
 
+from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
-from maskconver_mobile.converters.graph import GraphSpec, build
+from maskconver_mobile.converters.graph import build
 from maskconver_mobile.converters.onnx_graph import OnnxGraph
 from maskconver_mobile.converters.onnx_ops import OnnxOps
 from maskconver_mobile.converters.onnx_tensor import OnnxTensor
 from maskconver_mobile.converters.ops import TensorFlowOps
+from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.converters.tflite import Precision, host_tail
+from maskconver_mobile.onnx_file import attach
 
-Precision = Literal["float32", "float16"]
+PRODUCER = "maskconver-mobile"
 
 
 def to_onnx(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: Precision = "float32") -> bytes:
     """Build the graph; the model has no card yet.
 
-    `float16` halves the file: weights are stored in half precision with a Cast behind each, which every runtime folds
-    when it loads the model, so that all of them compute in float32 and none needs half precision kernels.
+    `float16` halves the file: weights are stored in half precision with a Cast behind each, which a runtime computes
+    once when it loads the model. All arithmetic stays float32, so no kernel has to know half precision.
     """
     graph = OnnxGraph(half=precision == "float16")
-    shape = (1, *config.input_size, 3)
-    image = OnnxTensor(graph, "image", shape, np.dtype(spec.input_type)).laid_out(True)
-    ops = OnnxOps(graph)
-    found = build(config, weights, spec)(cast(TensorFlowOps, ops), image)
-    outputs = {}
-    for name, tensor in found.items():
-        dtype = np.dtype(np.int32) if tensor.dtype.kind == "i" else tensor.dtype
-        public = tensor.laid_out(False).cast(dtype)
-        outputs[name] = (public.stored(), _type(dtype, public.shape))
-    model = graph.model({"image": _type(np.dtype(spec.input_type), shape)}, outputs)
-    return model.SerializeToString(deterministic=True)
+    shape, dtype = (1, *config.input_size, 3), np.dtype(spec.input_type)
+    image = OnnxTensor(graph, "image", shape, dtype).laid_out(True)
+    ops = cast(TensorFlowOps, OnnxOps(graph))  # another implementation of the same vocabulary
+    outputs = {name: _public(x) for name, x in build(config, weights, spec, "onnx")(ops, image).items()}
+    types = {name: (x.name, _type(x.dtype, x.shape)) for name, x in outputs.items()}
+    model = graph.model({"image": _type(dtype, shape)}, types)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
-def _type(dtype: "np.dtype[np.generic]", shape: tuple[int, ...]) -> onnx.TypeProto:
+def finish_onnx(content: bytes, card: ModelCard, config: ModelConfig, weights: Weights) -> bytes:
+    """Add the card, and for `heads` graphs the weights that the host needs to finish the work."""
+    tail = host_tail(weights, config).to_bytes() if card.level == "heads" else None
+    model = onnx.load_model_from_string(content)
+    model.producer_name, model.producer_version = PRODUCER, version(PRODUCER)
+    return attach(model, card, tail)
+
+
+def written_by_onnx(card: ModelCard) -> ModelCard:
+    """The card with onnx among its tools."""
+    return replace(card, tools={**card.tools, "onnx": version("onnx")})
+
+
+def _public(x: OnnxTensor) -> OnnxTensor:
+    """An output as the world sees it: channels last, and integers of 32 bits."""
+    return x.laid_out(False).cast(np.int32 if x.dtype.kind == "i" else x.dtype)
+
+
+def _type(dtype: "np.dtype[Any]", shape: tuple[int, ...]) -> onnx.TypeProto:
     return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), shape)

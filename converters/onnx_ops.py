@@ -137,9 +137,7 @@ class OnnxOps:
 
     def average_pool(self, x: OnnxTensor, size: tuple[int, int]) -> OnnxTensor:
         """`VALID` average pooling with strides as large as its windows."""
-        name = self.graph.node(
-            "AveragePool", [x.laid_out(True).stored()], kernel_shape=list(size), strides=list(size)
-        )
+        name = self.graph.node("AveragePool", [x.laid_out(True).stored()], kernel_shape=list(size), strides=list(size))
         height, width = (side // step for side, step in zip(x.shape[1:3], size, strict=True))
         return self._like(x, name, (1, height, width, x.shape[3]), channels_first=True)
 
@@ -211,7 +209,9 @@ class OnnxOps:
 
     def max(self, x: OnnxTensor, axis: int) -> OnnxTensor:
         """Largest along one axis."""
-        return self._reduced(x, axis, self.graph.node("ReduceMax", [x.stored()], axes=[x.stored_axis(axis)], keepdims=0))
+        return self._reduced(
+            x, axis, self.graph.node("ReduceMax", [x.stored()], axes=[x.stored_axis(axis)], keepdims=0)
+        )
 
     def sum(self, x: OnnxTensor, axis: int) -> OnnxTensor:
         """Sum over one axis."""

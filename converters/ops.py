@@ -96,7 +96,7 @@ class TensorFlowOps:
         """1 / (1 + exp(-x))."""
         return tf.sigmoid(x)
 
-    def resize(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+    def resize(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
         """Bilinear, half-pixel centres, no antialias."""
         if self.shape(x)[1:3] == size:
             return x

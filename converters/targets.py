@@ -1,9 +1,10 @@
 """Which exact rewrites of the graph suit which kernels. All of them leave the answer as it was."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Target = Literal["cpu", "gpu", "reference"]
+Format = Literal["tflite", "onnx"]
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,12 @@ TARGETS: dict[Target, Rewrites] = {
         fast_merge=True,
     ),
 }
+
+
+def rewrites(target: Target, format: Format) -> Rewrites:
+    """The rewrites for a target in the runtime that reads the format.
+
+    ONNX Runtime has a depthwise kernel for any size, which the split would only burden with more passes over memory.
+    """
+    chosen = TARGETS[target]
+    return replace(chosen, split_depthwise=False) if format == "onnx" else chosen

@@ -1,7 +1,6 @@
 """Many images through one model, and the files that come of it."""
 
 import glob
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -78,4 +77,4 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     ok, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not ok:
         raise MaskConverError(f"a PNG of {image.shape[1]}x{image.shape[0]} pixels cannot be encoded")
-    return io.BytesIO(encoded).getvalue()
+    return encoded.tobytes()

@@ -5,14 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from maskconver_mobile.card import ModelCard
-from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.tflite_file import read_tflite
-
-_TYPES = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
-_OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 
 
 @dataclass(frozen=True)
@@ -39,13 +33,15 @@ class OperatorInfo:
         if not self.outputs:
             return 0
         positions = int(np.prod(self.outputs[0].shape, dtype=np.int64))
-        if self.kind in {"CONV_2D", "FULLY_CONNECTED"}:
+        if self.kind in {"CONV_2D", "FULLY_CONNECTED", "Conv"}:
             return positions * int(np.prod(self.inputs[1].shape[1:], dtype=np.int64))
         if self.kind == "DEPTHWISE_CONV_2D":
             return positions * int(np.prod(self.inputs[1].shape[1:3], dtype=np.int64))
         if self.kind == "BATCH_MATMUL":
             inner = set(self.inputs[0].shape) & set(self.inputs[1].shape) - set(self.outputs[0].shape)
             return positions * max(inner, default=self.inputs[0].shape[-1])
+        if self.kind in {"Gemm", "MatMul"}:
+            return positions * self.inputs[1].shape[-2]
         return 0
 
 
@@ -71,37 +67,16 @@ class ModelInfo:
 
 
 def inspect_model(path: str | Path) -> ModelInfo:
-    """Read a model file.
+    """Read a model file: .onnx, or else .tflite.
 
     Raises:
         MaskConverError: it is no model of ours.
     """
     path = Path(path)
-    file = read_tflite(path)
-    try:
-        model = schema.ModelT.InitFromPackedBuf(file.content, 0)
-        graph = model.subgraphs[0]
-        tensors = [_tensor(model, t) for t in graph.tensors]
-        operators = tuple(_operator(model, op, tensors) for op in graph.operators)
-        inputs, outputs = (tuple(tensors[i] for i in indices) for indices in (graph.inputs, graph.outputs))
-    except Exception as error:  # a damaged flatbuffer sends its generated reader anywhere
-        raise MaskConverError(f"{path}: is a damaged TFLite model, truncated or overwritten") from error
-    return ModelInfo(file.card, len(file.content), inputs, outputs, operators)
+    if path.suffix == ".onnx":
+        from maskconver_mobile.onnx_inspection import inspect_onnx
 
+        return inspect_onnx(path)
+    from maskconver_mobile.tflite_inspection import inspect_tflite
 
-def _tensor(model: schema.ModelT, tensor: schema.TensorT) -> TensorInfo:
-    shape = tuple(int(v) for v in tensor.shape) if tensor.shape is not None else ()
-    data = model.buffers[tensor.buffer].data
-    constant = data is not None and len(data) > 0
-    return TensorInfo(tensor.name.decode(), _TYPES[tensor.type], shape, constant)
-
-
-def _operator(model: schema.ModelT, operator: schema.OperatorT, tensors: list[TensorInfo]) -> OperatorInfo:
-    code = model.operatorCodes[operator.opcodeIndex]
-    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-    kind = code.customCode.decode() if builtin == schema.BuiltinOperator.CUSTOM else _OPERATORS[builtin]
-    inputs, outputs = (
-        tuple(tensors[i] for i in (() if indices is None else indices) if i >= 0)
-        for indices in (operator.inputs, operator.outputs)
-    )
-    return OperatorInfo(kind, inputs, outputs)
+    return inspect_tflite(path)

@@ -1,6 +1,6 @@
 """The one path that every caller takes: image -> tensor -> graph -> merge -> result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +14,7 @@ from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.image import ImageSource, Letterbox, load_image, preprocess, restore
 from maskconver_mobile.merge import MergeRule, merge_image
 from maskconver_mobile.panoptic import PanopticResult, from_maps
-from maskconver_mobile.runtimes import Tensors, load
+from maskconver_mobile.runtimes import Optimization, Tensors, load
 from maskconver_mobile.tail import finish_heads
 
 DEFAULT_MODEL = Path(__file__).parent / "demo" / "maskconver_256_demo.tflite"
@@ -28,7 +28,7 @@ def segment(image: ImageSource, model: str | Path | None = None) -> PanopticResu
 
     Args:
         image: path, bytes, PIL image, or uint8 array [h, w, 3] RGB, [h, w] grey or [h, w, 4] RGBA.
-        model: a .tflite file of ours; the bundled demo model if not given. Loaded once per process.
+        model: a .tflite or .onnx file of ours; the bundled demo model if not given. Loaded once per process.
 
     Raises:
         MaskConverError: the image or the model cannot be read.
@@ -48,6 +48,8 @@ class Segmenter:
         model: str | Path | None = None,
         *,
         num_threads: int | None = None,
+        providers: Sequence[str] | None = None,
+        graph_optimization: Optimization | None = None,
         object_mask_threshold: float | None = None,
         overlap_threshold: float | None = None,
         small_area_threshold: float | None = None,
@@ -55,8 +57,10 @@ class Segmenter:
         """Load a model file.
 
         Args:
-            model: path of a .tflite file; the bundled demo model if not given.
+            model: path of a .tflite, .onnx or .ort file; the bundled demo model if not given.
             num_threads: threads of the runtime; by default one per core, up to four.
+            providers: execution providers in order of preference; like the next one for .onnx and .ort files only.
+            graph_optimization: what ONNX Runtime does to the graph when it loads it; `all` if not given.
             object_mask_threshold: instead of the card's. Like the next two only where the merge runs on the host,
                 that is for graphs of level `heads` and `masks`.
             overlap_threshold: instead of the card's.
@@ -66,7 +70,7 @@ class Segmenter:
             MaskConverError: no model of ours, or thresholds for a graph that has its own.
         """
         path = Path(DEFAULT_MODEL if model is None else model)
-        self._runtime = load(path, num_threads)
+        self._runtime = load(path, num_threads, providers, graph_optimization)
         self.card: ModelCard = self._runtime.card
         overrides = {
             "object_mask_threshold": object_mask_threshold,
@@ -119,10 +123,10 @@ class Segmenter:
         outputs = self._runtime.run(tensor)
         tail = self._runtime.tail
         if tail is not None:
-            maps = (outputs[n].astype(np.float32) for n in ("class_heatmap", "mask_embedding_map", "pixel_embeddings"))
-            names = ("classes", "scores", "mask_logits")
-            finished = finish_heads(*maps, tail, self.card.num_instances)
-            outputs.update(zip(names, finished, strict=True))
+            names = ("class_heatmap", "mask_embedding_map", "pixel_embeddings")
+            heatmap, embeddings, pixels = (outputs[name].astype(np.float32) for name in names)
+            finished = finish_heads(heatmap, embeddings, pixels, tail, self.card.num_instances)
+            outputs.update(zip(("classes", "scores", "mask_logits"), finished, strict=True))
         return outputs
 
     def _maps(self, outputs: Tensors, letterbox: Letterbox) -> Maps:

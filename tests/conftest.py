@@ -24,3 +24,9 @@ def shared() -> Path:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """Converted models, each made once."""
     return Models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def onnx_models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """The same as .onnx files."""
+    return Models(tmp_path_factory.mktemp("onnx"), ".onnx")

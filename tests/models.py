@@ -26,8 +26,9 @@ def run_tflite(model: bytes, image: NDArray[np.generic]) -> Tensors:
 class Models:
     """Converted models by what they are; each is made once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suffix: str = ".tflite") -> None:
         self.folder = folder
+        self.suffix = suffix
         self.get = lru_cache(maxsize=None)(self._make)
 
     def _make(
@@ -43,7 +44,7 @@ class Models:
     ) -> Path:
         config = config or TINY / ("config_hw.yaml" if hard else "config.yaml")
         names = (config.parent.name, level, target, input_type, precision, *(["hard"] if hard else []))
-        path = self.folder / ("_".join(names) + f"{'' if output_size is None else output_size}.tflite")
+        path = self.folder / ("_".join(names) + f"{'' if output_size is None else output_size}{self.suffix}")
         spec = GraphSpec(level=level, target=target, input_type=input_type, output_size=output_size)
         convert(config, checkpoint, path, spec=spec, precision=precision)
         return path

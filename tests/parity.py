@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ from models import SHARED, TINY, Models
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import Level
+from maskconver_mobile.converters.convert import SUFFIXES
 from maskconver_mobile.segmenter import Segmenter
 
 GOLDEN_NAMES = {
@@ -128,10 +130,10 @@ def _matched(found: Array, expected: Array, found_classes: Array, expected_class
 def main() -> int:
     """Print the table; the exit code says whether every row passed."""
     failed = 0
-    print(f"{'case':12} {'target':10} {'level':9} {'weights':8} {'tensor':19} {'max error':>10} {'equal':>9}")
+    titles = f"{'format':7} {'case':12} {'target':10} {'level':9} {'weights':8} {'tensor':19}"
+    print(f"{titles} {'max error':>10} {'equal':>9}")
     with tempfile.TemporaryDirectory() as folder:
-        models = Models(Path(folder))
-        for case in tiny_cases() + full_cases():
+        for models, case in product([Models(Path(folder), s) for s in SUFFIXES], tiny_cases() + full_cases()):
             for precision in ("float32", "float16"):
                 for level in get_args(Level):
                     for target in TARGETS:
@@ -139,7 +141,8 @@ def main() -> int:
                             failed += not row.passed
                             mark = "" if row.passed else "  FAILED"
                             print(
-                                f"{row.case:12} {row.target:10} {row.level:9} {row.precision:8} {row.tensor:19} "
+                                f"{models.suffix[1:]:7} {row.case:12} {row.target:10} {row.level:9} "
+                                f"{row.precision:8} {row.tensor:19} "
                                 f"{row.error:10.2e} {row.equal:9.5f}{mark}",
                                 flush=True,
                             )

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Checkpoint prefix, .index file or folder.",
 )
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The .tflite file to write.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@click.option(
+    "--format",
+    type=click.Choice(["tflite", "onnx"]),
+    help="Of the file; what the output's suffix says if not given.",
+)
 @click.option(
     "--level",
     type=click.Choice(get_args(Level)),
@@ -60,7 +65,7 @@ def command(
     \b
     maskconver-mobile convert --config maskconver_256.yaml --checkpoint ckpt-500000 --output maskconver_256.tflite
     """
-    _require_converter()
+    _require_converter(options["output"])
     from rich.console import Console
 
     from maskconver_mobile.converters.convert import convert
@@ -75,10 +80,14 @@ def command(
     click.echo(f"{output}  {size:.1f} MB  {card.recipe}, {height}x{width} {card.input_type}, level {card.level}")
 
 
-def _require_converter() -> None:
+def _require_converter(output: Path) -> None:
     from importlib.util import find_spec
 
     from maskconver_mobile.errors import MaskConverError
 
     if find_spec("tensorflow") is None or find_spec("yaml") is None:
         raise MaskConverError("converting needs TensorFlow; install it with: pip install 'maskconver-mobile[convert]'")
+    if output.suffix == ".onnx" and find_spec("onnx") is None:
+        raise MaskConverError(
+            f"{output}: writing it needs onnx; install it with: pip install 'maskconver-mobile[onnx]'"
+        )

@@ -25,7 +25,7 @@ def command(output: Path) -> None:
         from maskconver_mobile.converters.convert import convert
 
         model = output / DEFAULT_MODEL.name
-        click.echo(f"Converting {folder / DEFAULT_MODEL.stem} to {model}")
+        click.echo(f"Converting the bundled checkpoint to {model}")
         convert(folder / f"{DEFAULT_MODEL.stem}.yaml", folder / DEFAULT_MODEL.stem, model)
     photo = folder / "astronaut.jpg"
     for path, result in segment_files(Segmenter(model), [photo], output):

@@ -11,6 +11,7 @@ from maskconver_mobile.errors import MaskConverError
 
 if TYPE_CHECKING:
     from maskconver_mobile.panoptic import PanopticResult
+    from maskconver_mobile.runtimes import Optimization
 
 T = TypeVar("T")
 
@@ -22,8 +23,22 @@ T = TypeVar("T")
     "--output", required=True, type=click.Path(path_type=Path), help="Folder for overlays and COCO panoptic results."
 )
 @click.option("--num-threads", type=click.IntRange(1, 64), help="Threads of the runtime.")
+@click.option("--providers", help="Execution providers of ONNX Runtime, comma-separated, the preferred one first.")
+@click.option(
+    "--graph-optimization",
+    type=click.Choice(["all", "extended", "basic", "none"]),
+    help="What ONNX Runtime does to the graph when it loads it; all if not given.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image, for machines.")
-def command(model: Path, images: tuple[str, ...], output: Path, num_threads: int | None, as_json: bool) -> None:
+def command(
+    model: Path,
+    images: tuple[str, ...],
+    output: Path,
+    num_threads: int | None,
+    providers: str | None,
+    graph_optimization: "Optimization | None",
+    as_json: bool,
+) -> None:
     """Segment images (files, folders or glob patterns) with a model file.
 
     Writes NAME_overlay.png and panoptic/NAME.png for each image and panoptic.json for all: the COCO panoptic format.
@@ -35,7 +50,12 @@ def command(model: Path, images: tuple[str, ...], output: Path, num_threads: int
     from maskconver_mobile.segmenter import Segmenter
 
     paths = find_images(images)
-    segmenter = Segmenter(model, num_threads=num_threads)
+    segmenter = Segmenter(
+        model,
+        num_threads=num_threads,
+        providers=providers.split(",") if providers else None,
+        graph_optimization=graph_optimization,
+    )
     failed = 0
     for path, result in _progress(segment_files(segmenter, paths, output), len(paths)):
         if isinstance(result, MaskConverError):
@@ -66,7 +86,7 @@ def show(path: Path, result: "PanopticResult") -> None:
     from rich.table import Table
 
     height, width = result.panoptic_map.shape
-    table = Table("segment", "kind", "score", "area", "x, y, width, height", title=f"{path}  {width}x{height}")
+    table = Table("segment", "kind", "score", "area", "x, y, width, height", title=f"{path.name}  {width}x{height}")
     for s in result.segments:
         share = f"{100 * s.area / (height * width):.1f} %"
         table.add_row(s.label, "thing" if s.is_thing else "stuff", f"{s.score:.2f}", share, str(s.bbox)[1:-1])

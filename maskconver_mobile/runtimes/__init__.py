@@ -31,7 +31,7 @@ def load(
     path: Path,
     num_threads: int | None,
     providers: Sequence[str] | None = None,
-    optimization: Optimization | None = None,
+    graph_optimization: Optimization | None = None,
 ) -> Runtime:
     """Open a model file in the runtime that its suffix names.
 
@@ -39,7 +39,7 @@ def load(
         path: a .tflite, .onnx or .ort file.
         num_threads: see `default_threads` if not given.
         providers: of ONNX Runtime, in order of preference.
-        optimization: what ONNX Runtime does to the graph when it loads it.
+        graph_optimization: what ONNX Runtime does to the graph when it loads it.
 
     Raises:
         MaskConverError: the file is no model of ours, its format has no runtime here, or an option does not fit it.
@@ -47,13 +47,15 @@ def load(
     if path.suffix == ".tflite":
         from maskconver_mobile.runtimes.litert import LiteRtRuntime
 
-        if providers is not None or optimization is not None:
-            raise MaskConverError(f"{path}: providers and graph optimization are for .onnx and .ort files; leave them out")
+        if providers is not None or graph_optimization is not None:
+            raise MaskConverError(
+                f"{path}: providers and graph optimization are for .onnx and .ort files; leave them out"
+            )
         return LiteRtRuntime(path, num_threads)
     if path.suffix in {".onnx", ".ort"}:
         from maskconver_mobile.runtimes.onnx import OnnxRuntime
 
-        return OnnxRuntime(path, num_threads, providers, optimization or "all")
+        return OnnxRuntime(path, num_threads, providers, graph_optimization or "all")
     raise MaskConverError(
         f"{path}: unknown model format {path.suffix or '(no suffix)'!r}; expected .tflite, .onnx or .ort"
     )

@@ -24,9 +24,7 @@ class LiteRtRuntime:
         self._content = file.content  # the interpreter reads from these bytes as long as it lives
         self._lock = threading.Lock()
         try:
-            self._interpreter = Interpreter(
-                model_content=self._content, num_threads=num_threads or default_threads()
-            )
+            self._interpreter = Interpreter(model_content=self._content, num_threads=num_threads or default_threads())
             self._runner = self._interpreter.get_signature_runner(SIGNATURE)
             inputs = self._runner.get_input_details()
         except (ValueError, RuntimeError, TypeError) as error:

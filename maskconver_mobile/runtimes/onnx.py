@@ -1,7 +1,5 @@
 """ONNX files in ONNX Runtime."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -10,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskconver_mobile.card import KEY, TAIL_KEY, ModelCard
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import read_model_bytes
+from maskconver_mobile.onnx_file import read_card, read_tail
 from maskconver_mobile.runtimes import Optimization, Tensors, check_input, default_threads, tail_of
 
 LEVELS: dict[Optimization, str] = {
@@ -21,6 +19,7 @@ LEVELS: dict[Optimization, str] = {
     "basic": "ORT_ENABLE_BASIC",
     "none": "ORT_DISABLE_ALL",
 }
+DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 REASONS = {
     "opset": "needs an operator set or ONNX version that this ONNX Runtime does not know; upgrade onnxruntime",
     "IR version": "needs an operator set or ONNX version that this ONNX Runtime does not know; upgrade onnxruntime",
@@ -37,7 +36,7 @@ class OnnxRuntime:
         path: Path,
         num_threads: int | None = None,
         providers: Sequence[str] | None = None,
-        optimization: Optimization = "all",
+        graph_optimization: Optimization = "all",
     ) -> None:
         """Load a .onnx or .ort file.
 
@@ -45,31 +44,24 @@ class OnnxRuntime:
             path: the file.
             num_threads: threads inside an operator; see `default_threads` if not given.
             providers: execution providers in order of preference; the CPU's if not given.
-            optimization: what the runtime does to the graph when it loads it.
+            graph_optimization: what the runtime does to the graph when it loads it.
 
         Raises:
             MaskConverError: onnxruntime is missing, has no such provider, or refuses the file; or the file is not ours.
         """
         runtime = _onnxruntime(path)
         content = read_model_bytes(path)
-        self._session = _open(runtime, path, content, num_threads or default_threads(), providers, optimization)
+        self._session = _open(runtime, path, content, num_threads or default_threads(), providers, graph_optimization)
         metadata = self._session.get_modelmeta().custom_metadata_map
-        if KEY not in metadata:
-            raise MaskConverError(
-                f"{path}: carries no model card; convert the checkpoint with `maskconver-mobile convert`"
-            )
-        self.card = ModelCard.from_json(metadata[KEY], str(path))
-        self.tail = tail_of(path, self.card, _decoded(path, metadata.get(TAIL_KEY)))
-        inputs = {i.name: (tuple(i.shape), i.type.removeprefix("tensor(")) for i in self._session.get_inputs()}
-        check_input(path, self.card, {name: (shape, DTYPES.get(kind, kind)) for name, (shape, kind) in inputs.items()})
+        self.card = read_card(metadata, str(path))
+        self.tail = tail_of(path, self.card, read_tail(metadata, str(path)))
+        inputs = {i.name: (tuple(i.shape), DTYPES.get(i.type, i.type)) for i in self._session.get_inputs()}
+        check_input(path, self.card, inputs)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, image: NDArray[np.generic]) -> Tensors:
         """Run the graph; outputs by name are the caller's own copies."""
         return dict(zip(self._outputs, self._session.run(self._outputs, {"image": image}), strict=True))
-
-
-DTYPES = {"float)": "float32", "uint8)": "uint8"}
 
 
 def _onnxruntime(path: Path) -> Any:
@@ -87,7 +79,7 @@ def _open(
     content: bytes,
     num_threads: int,
     providers: Sequence[str] | None,
-    optimization: Optimization,
+    graph_optimization: Optimization,
 ) -> Any:
     available = runtime.get_available_providers()
     wanted = list(providers or ["CPUExecutionProvider"])
@@ -98,7 +90,7 @@ def _open(
             )
     options = runtime.SessionOptions()
     options.intra_op_num_threads = num_threads
-    options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, LEVELS[optimization])
+    options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, LEVELS[graph_optimization])
     options.log_severity_level = 4  # what goes wrong is raised; its log would say it a second time
     try:
         return runtime.InferenceSession(content, options, providers=wanted)
@@ -108,10 +100,3 @@ def _open(
         raise MaskConverError(
             f"{path}: {known or f'ONNX Runtime cannot load it ({reason[-200:]}); convert it again'}"
         ) from error
-
-
-def _decoded(path: Path, text: str | None) -> bytes | None:
-    try:
-        return None if text is None else base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise MaskConverError(f"{path}: the weights behind its heads are damaged; convert it again") from error

@@ -46,13 +46,13 @@ def arm64(attach: Callable[..., Daemon]) -> Daemon:
 
 
 @pytest.mark.parametrize("level", ["heads", "masks"])
-def test_outputs_are_the_golden_tensors(arm64: Daemon, adb: Adb, shared: Path, tmp_path: Path, level: str) -> None:
+def test_outputs_are_the_golden_tensors(arm64: Daemon, adb: Adb, data: Path, tmp_path: Path, level: str) -> None:
     from maskconver_mobile.converters.convert import convert
-    from maskconver_mobile.converters.graph import GraphSpec
+    from maskconver_mobile.converters.spec import GraphSpec
 
-    golden = np.load(shared / "golden/tiny_96/golden.npz")
+    golden = np.load(data / "tiny_96" / "golden.npz")
     model, inputs = tmp_path / "tiny_96.tflite", tmp_path / "inputs.npz"
-    tiny = shared / "golden/tiny_96"
+    tiny = data / "tiny_96"
     convert(tiny / "config.yaml", tiny / "ckpt-7", model, spec=GraphSpec(level=level, input_type="float32"))
     interpreter = worker.LiteRtRunner(str(model), 1, None)
     np.savez(inputs, **{interpreter.input_names[0]: golden["images"][:1]})

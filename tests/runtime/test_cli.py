@@ -150,3 +150,16 @@ def test_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "person" in done.stdout
     assert (tmp_path / "astronaut_overlay.png").exists()
+
+
+def test_the_other_format(tmp_path: Path) -> None:
+    model = tmp_path / "tiny.onnx"
+    done = run(*CONVERT, "--output", model, "--format", "onnx")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(run("inspect", model, "--json").stdout)
+    assert shown["inputs"] == [{"name": "image", "dtype": "uint8", "shape": [1, 96, 96, 3], "constant": False}]
+    done = run("segment", model, PHOTO, "--output", tmp_path / "out", "--json", "--providers", "CPUExecutionProvider")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["image"] == str(PHOTO)
+    fails("segment", model, PHOTO, "--output", "o", "--providers", "NoProvider", message="provider NoProvider is not")
+    fails(*CONVERT, "--output", tmp_path / "x.tflite", "--format", "onnx", message="format onnx ends in .onnx")

@@ -1,0 +1,276 @@
+"""Quantization recipes, and their application to a float TFLite model of ours."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskconver_mobile.card import ModelCard
+from maskconver_mobile.converters.calibration import Ranges, Tensor, measure_ranges
+from maskconver_mobile.converters.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.pixel_input import PIXEL_RANGE, fold_normalisation, take_bytes
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.tflite_file import KEY, attach, read_metadata
+from maskconver_mobile.tflite_metadata import KEY as METADATA_KEY
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Number formats of a model, in words for the table of recipes.
+
+    Attributes:
+        name: as the command line and the card spell it.
+        weights: of convolutions and dense layers.
+        activations: of the network between image and class map.
+        activation_bits: of integer activations; 0 where they stay float and no calibration is needed.
+        hardware: where it pays.
+        cost: what it takes.
+    """
+
+    name: str
+    weights: str
+    activations: str
+    activation_bits: int
+    hardware: str
+    cost: str
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("float16", "float16", "float32", 0, "GPUs; half the download anywhere", "none to speak of"),
+        Recipe(
+            "dynamic",
+            "int8 per channel",
+            "float32, quantized on the fly",
+            0,
+            "CPUs without calibration images at hand",
+            "a little quality; depthwise stays float",
+        ),
+        Recipe(
+            "int8",
+            "int8 per channel",
+            "int8",
+            8,
+            "CPUs with integer dot products (ARMv8.2, AVX-512 VNNI) and DSPs",
+            "calibration images and some quality",
+        ),
+        Recipe(
+            "int16x8",
+            "int8 per channel",
+            "int16",
+            16,
+            "NPUs and DSPs with 16-bit activations",
+            "calibration images; slow on a CPU, which has plain loops for it",
+        ),
+    )
+}
+
+NETWORK = re.compile(r"(backbone|decoder|class_head|embedding_head|per_pixel_embeddings_head)/")
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+INTEGER = (*CONVOLUTIONS, "ADD", "CONCATENATION", "MEAN", "AVERAGE_POOL_2D", "RESIZE_BILINEAR")
+WEIGHTS_ONLY = ("CONV_2D", "FULLY_CONNECTED")
+WEIGHT_BITS = 8
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operator that a recipe may quantize.
+
+    Attributes:
+        kind: builtin name, such as CONV_2D.
+        name: of its output tensor.
+        layer: path of its layer in the checkpoint, such as `class_head/_convs/0`; several operations may share it.
+        integer: whether its activations may be integers, or only its weights.
+    """
+
+    kind: str
+    name: str
+    layer: str
+    integer: bool
+
+
+def operations(content: bytes) -> list[Operation]:
+    """What can be quantized in a float flatbuffer, in its order.
+
+    The network turns integer. The classifiers' outputs stay float: scores of an integer class map are tied, and mask logits
+    come of products with the pixel embeddings. So do layer norms (a squared activation does not fit) and all that follows the
+    heads.
+    """
+    flatbuffer = Flatbuffer(content)
+    named = [(flatbuffer.kind(op), flatbuffer.name(int(op.outputs[0]))) for op in flatbuffer.graph.operators]
+    normed = {_layer(name) for kind, name in named if kind == "RSQRT"}
+    found = []
+    for kind, name in named:
+        layer = _layer(name)
+        in_network = NETWORK.match(name) is not None and not layer.endswith("_classifier")
+        kinds = CONVOLUTIONS if layer in normed else INTEGER
+        if in_network and kind in kinds:
+            found.append(Operation(kind, name, layer, integer=True))
+        elif kind in WEIGHTS_ONLY:
+            found.append(Operation(kind, name, layer, integer=False))
+    return found
+
+
+def quantize(
+    content: bytes,
+    card: ModelCard,
+    recipe: str,
+    *,
+    calibration: Sequence[Tensor] = (),
+    keep_float: Sequence[str] = (),
+    on_image: Callable[[], None] = lambda: None,
+) -> bytes:
+    """Quantize a float32 model of ours.
+
+    Args:
+        content: the model file.
+        card: its card.
+        recipe: a name of `RECIPES`.
+        calibration: input tensors as the runtime makes them (`calibration.read_calibration`), for recipes with integer
+            activations.
+        keep_float: layer paths or patterns with `*`, such as `class_head/*`; these layers stay as they are.
+        on_image: called after each calibration input.
+
+    Returns:
+        The quantized model file with its card.
+
+    Raises:
+        MaskConverError: the model is quantized already, the recipe needs calibration inputs and there are none, a
+            pattern matches no layer, or litert-quantizer is not installed.
+    """
+    chosen = find_recipe(recipe)
+    check_quantizable(card)
+    metadata = read_metadata(content, card.name)
+    if not chosen.activation_bits:
+        kept = select(operations(content), keep_float)
+        quantized = _weights_only(content, chosen, kept)
+    else:
+        if not calibration:
+            raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
+        prepared = prepare(content, card, chosen)
+        ranges = measure_ranges(prepared, calibration, on_image)
+        quantized = apply_static(prepared, ranges, chosen, select(operations(prepared), keep_float))
+        if prepared is not content:
+            quantized = take_bytes(quantized)
+    tools = {**card.tools, "litert-quantizer": version("litert-quantizer")}
+    extra = {key: data for key, data in metadata.items() if key not in (KEY, METADATA_KEY)}
+    return attach(quantized, replace(card, recipe=recipe, tools=tools), extra)
+
+
+def find_recipe(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+        MaskConverError: there is none of this name.
+    """
+    if name not in RECIPES:
+        raise MaskConverError(f"unknown recipe {name!r}; known ones: {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def check_quantizable(card: ModelCard) -> None:
+    """Refuse what cannot be quantized, before any work.
+
+    Raises:
+        MaskConverError: the model is quantized already, or litert-quantizer is not installed.
+    """
+    if card.recipe != "float32":
+        raise MaskConverError(
+            f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
+        )
+    if find_spec("litert_quantizer") is None:
+        raise MaskConverError("quantizing needs litert-quantizer; install it with: pip install 'maskconver-mobile[quantize]'")
+
+
+def prepare(content: bytes, card: ModelCard, recipe: Recipe) -> bytes:
+    """The float graph that a recipe is applied to; for int8 and uint8 images it takes pixels (`pixel_input`)."""
+    if recipe.activation_bits == WEIGHT_BITS and card.input_type == "uint8":
+        return fold_normalisation(content)
+    return content
+
+
+def select(found: Sequence[Operation], keep_float: Sequence[str]) -> list[Operation]:
+    """The operations that are left to quantize.
+
+    Raises:
+        MaskConverError: a pattern matches no layer.
+    """
+    for pattern in keep_float:
+        if not any(fnmatchcase(op.layer, pattern) for op in found):
+            layers = sorted({op.layer for op in found if op.integer})
+            shown = ", ".join(layers[:: max(1, len(layers) // 3)][:3])
+            raise MaskConverError(f"--keep-float {pattern!r} matches no layer; layers are named like {shown}")
+    return [op for op in found if not any(fnmatchcase(op.layer, pattern) for pattern in keep_float)]
+
+
+def apply_static(content: bytes, ranges: Ranges, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
+    """Integer weights and activations for `chosen`, with ranges by tensor name."""
+    quantizer = _quantizer(content)
+    for op in chosen:
+        scope, kind = _scope(op), _kind(op)
+        if op.integer:
+            quantizer.add_static_config(scope, kind, recipe.activation_bits, WEIGHT_BITS)
+        else:
+            quantizer.add_dynamic_config(scope, kind, WEIGHT_BITS)
+    return _run(quantizer, content, ranges)
+
+
+def _weights_only(content: bytes, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
+    """Smaller weights; depthwise ones stay float under `dynamic`, for which kernels have no fast path."""
+    from litert_quantizer import qtyping
+    from litert_quantizer.algorithm_manager import AlgorithmName
+
+    quantizer = _quantizer(content)
+    half = qtyping.OpQuantizationConfig(
+        weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
+        compute_precision=qtyping.ComputePrecision.FLOAT,
+        explicit_dequantize=True,
+    )
+    for op in chosen:
+        if recipe.name == "float16" and op.kind in (*CONVOLUTIONS, "FULLY_CONNECTED"):
+            quantizer.update_quantization_recipe(_scope(op), _kind(op), half, AlgorithmName.FLOAT_CASTING)
+        elif recipe.name == "dynamic" and op.kind in WEIGHTS_ONLY:
+            quantizer.add_dynamic_config(_scope(op), _kind(op), WEIGHT_BITS)
+    return _run(quantizer, content, None)
+
+
+def _quantizer(content: bytes) -> Any:
+    from litert_quantizer import quantizer
+
+    return quantizer.Quantizer(bytearray(content))
+
+
+def _run(quantizer: Any, content: bytes, ranges: Ranges | None) -> bytes:
+    if not quantizer.get_quantization_recipe():
+        return content
+    statistics = None
+    if ranges is not None:
+        flatbuffer = Flatbuffer(content)
+        names = {flatbuffer.name(t): (1,) * len(flatbuffer.shape(t)) for t in range(len(flatbuffer.graph.tensors))}
+        statistics = {
+            name: {"min": np.full(names[name], low, np.float32), "max": np.full(names[name], high, np.float32)}
+            for name, (low, high) in ranges.items()
+        }
+    result = quantizer.quantize(statistics, enable_progress_report=False, enable_progress_bar=False)
+    return Flatbuffer(bytes(result.quantized_model)).to_bytes()
+
+
+def _kind(op: Operation) -> Any:
+    from litert_quantizer import qtyping
+
+    return qtyping.TFLOperationName(op.kind)
+
+
+def _scope(op: Operation) -> str:
+    return f"^{re.escape(op.name)}(;|$)"
+
+
+def _layer(name: str) -> str:
+    return name.split(";")[0].rpartition("/")[0] or name.split(";")[0]

@@ -1,0 +1,122 @@
+"""Each rewrite alone gives the reference's answer, and the structure that it is there for."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from models import TINY, Models, run_tflite
+
+from maskconver_mobile.converters import fast, postprocess, targets
+from maskconver_mobile.converters.checkpoint import read_checkpoint
+from maskconver_mobile.converters.config import read_config
+from maskconver_mobile.converters.ops import TensorFlowOps
+from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.converters.tflite import to_tflite
+from maskconver_mobile.inspection import ModelInfo, inspect_model
+from maskconver_mobile.partitions import gpu_partitions, xnnpack_partitions
+from maskconver_mobile.segmenter import DEFAULT_MODEL
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected(models: Models) -> dict[str, np.ndarray]:
+    return run_tflite(models.get("panoptic", "reference", "uint8").read_bytes(), IMAGE) | run_tflite(
+        models.get("masks", "reference", "uint8").read_bytes(), IMAGE
+    )
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(targets.Rewrites)])
+def test_a_rewrite_alone(name: str, expected: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(targets.TARGETS, "cpu", targets.Rewrites(**{name: True}))
+    level = "panoptic" if name == "fast_merge" else "masks"
+    content = to_tflite(read_config(TINY / "config.yaml"), read_checkpoint(TINY), GraphSpec(level=level))
+    found = run_tflite(content, IMAGE)
+    np.testing.assert_array_equal(found["classes"], expected["classes"])
+    np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-5)
+    if level == "masks":
+        magnitude = np.abs(expected["mask_logits"]).max()
+        np.testing.assert_allclose(found["mask_logits"], expected["mask_logits"], atol=1e-4 * magnitude, rtol=0)
+    else:
+        for key in ("category_map", "instance_map"):
+            assert (found[key] == expected[key]).mean() >= 0.999
+
+
+def proposals(form: object, heatmap: np.ndarray, k: int) -> list[np.ndarray]:
+    found = (fast if form == "fast" else postprocess).proposals(TensorFlowOps(), tf.constant(heatmap[None]), k)
+    return [np.asarray(v) for v in (found.classes, found.locations, found.scores)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_proposals_without_ties(seed: int) -> None:
+    heatmap = np.random.default_rng(seed).normal(-2, 2, (9, 7, 11)).astype(np.float32)
+    for plain, rewritten in zip(proposals("plain", heatmap, 8), proposals("fast", heatmap, 8), strict=True):
+        np.testing.assert_allclose(rewritten, plain, rtol=1e-6)
+
+
+def test_ties_change_no_score() -> None:
+    """Equal logits may come in another order; the set of scores is the same."""
+    heatmap = np.round(np.random.default_rng(0).normal(-1, 1, (8, 8, 5)) * 2).astype(np.float32)
+    np.testing.assert_allclose(proposals("fast", heatmap, 6)[2], proposals("plain", heatmap, 6)[2], rtol=1e-6)
+
+
+def test_more_proposals_than_locations() -> None:
+    heatmap = np.random.default_rng(0).normal(size=(2, 2, 9)).astype(np.float32)
+    classes, locations, scores = proposals("fast", heatmap, 6)
+    plain = proposals("plain", heatmap, 6)
+    peaks = plain[2] > 0
+    np.testing.assert_array_equal(classes[peaks], plain[0][peaks])
+    np.testing.assert_array_equal(locations[peaks], plain[1][peaks])
+    assert (scores[~peaks] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def full(models: Models) -> dict[str, Path]:
+    """The full-size network, converted from the bundled checkpoint."""
+    config, checkpoint = DEFAULT_MODEL.with_suffix(".yaml"), DEFAULT_MODEL.with_suffix("")
+    return {
+        target: models.get("masks", target, "uint8", config=config, checkpoint=checkpoint)
+        for target in ("reference", "cpu")
+    }
+
+
+def kernel_taps(info: ModelInfo) -> int:
+    kernels = [op.inputs[1].shape for op in info.operators if op.kind == "DEPTHWISE_CONV_2D"]
+    return max(rows * columns for _, rows, columns, _ in kernels)
+
+
+@pytest.mark.slow
+def test_the_cpu_graph_keeps_its_gains(full: dict[str, Path]) -> None:
+    plain, rewritten = (inspect_model(full[target]) for target in ("reference", "cpu"))
+    assert kernel_taps(plain) == 49
+    assert kernel_taps(rewritten) <= 25
+    assert rewritten.multiply_adds <= 0.9 * plain.multiply_adds
+    assert not rewritten.operator_counts.keys() & {"WHILE", "GATHER_ND", "PAD", "SLICE", "STRIDED_SLICE", "SPLIT_V"}
+    assert not plain.operator_counts.keys() & {"WHILE", "GATHER_ND"}
+
+
+@pytest.mark.slow
+def test_the_network_is_one_partition(full: dict[str, Path]) -> None:
+    content = full["cpu"].read_bytes()
+    partitions = xnnpack_partitions(content)
+    info = inspect_model(full["cpu"])
+    convolutions = sum(info.operator_counts[kind] for kind in ("CONV_2D", "DEPTHWISE_CONV_2D"))
+    assert partitions.largest >= convolutions
+    assert partitions.count <= 3
+    assert not partitions.outside.keys() & {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "ADD"}
+
+
+@pytest.mark.parametrize("level", ["heads", "masks"])
+def test_a_gpu_graph_has_no_foreign_operator(level: str, models: Models) -> None:
+    content = models.get(level, "gpu", "float32").read_bytes()
+    assert gpu_partitions(content).count == 1
+    assert gpu_partitions(content).outside == {}
+
+
+@pytest.mark.parametrize("level", ["masks", "panoptic"])
+@pytest.mark.parametrize("target", ["cpu", "gpu", "reference"])
+def test_no_loops_and_flat_gathers(level: str, target: str, models: Models) -> None:
+    counts = inspect_model(models.get(level, target)).operator_counts
+    assert not counts.keys() & {"WHILE", "GATHER_ND"}

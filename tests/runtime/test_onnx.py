@@ -1,0 +1,226 @@
+"""Running and reading .onnx files, and what is said of those that cannot be."""
+
+import builtins
+import json
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from models import Models
+from onnx import numpy_helper
+
+from maskconver_mobile.card import KEY
+from maskconver_mobile.cli.inspect import command as inspect_command
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.inspection import inspect_model
+from maskconver_mobile.onnx_file import TAIL_KEY
+from maskconver_mobile.runtimes import Optimization
+from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
+
+Edit = Callable[[onnx.ModelProto], None]
+
+
+@pytest.fixture
+def model(onnx_models: Models) -> Path:
+    return onnx_models.get("masks", "cpu", "uint8")
+
+
+def edited(path: Path, folder: Path, edit: Edit) -> Path:
+    proto = onnx.load(path)
+    edit(proto)
+    result = folder / "edited.onnx"
+    result.write_bytes(proto.SerializeToString())
+    return result
+
+
+def image() -> "np.typing.NDArray[np.uint8]":
+    return np.random.default_rng(1).integers(0, 256, (60, 90, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("level", ["heads", "masks", "panoptic"])
+def test_segments_like_the_other_format(level: Any, models: Models, onnx_models: Models) -> None:
+    ours, theirs = (Segmenter(m.get(level, "cpu", "uint8")).segment(image()) for m in (onnx_models, models))
+    assert ours.panoptic_map.shape == (60, 90)
+    assert (ours.panoptic_map == theirs.panoptic_map).mean() >= 0.999
+    assert [s.category_id for s in ours.segments] == [s.category_id for s in theirs.segments]
+
+
+def test_options_of_the_runtime(model: Path) -> None:
+    plain = Segmenter(model).segment(image())
+    for level in get_args(Optimization):
+        segmenter = Segmenter(model, num_threads=1, providers=["CPUExecutionProvider"], graph_optimization=level)
+        assert (segmenter.segment(image()).panoptic_map == plain.panoptic_map).mean() >= 0.999
+
+
+def test_one_segmenter_serves_many_threads(model: Path) -> None:
+    segmenter = Segmenter(model, num_threads=1)
+    wanted = segmenter.segment(image()).panoptic_map
+    found: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(np.array_equal(segmenter.segment(image()).panoptic_map, wanted)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 8
+
+
+def test_inspection(model: Path, models: Models) -> None:
+    info, other = inspect_model(model), inspect_model(models.get("masks", "cpu", "uint8"))
+    assert info.card.level == "masks"
+    assert info.size == model.stat().st_size
+    assert [(t.name, t.dtype, t.shape) for t in info.inputs] == [("image", "uint8", (1, 96, 96, 3))]
+    assert {(t.name, t.dtype, t.shape) for t in info.outputs} == {(t.name, t.dtype, t.shape) for t in other.outputs}
+    assert info.operator_counts["Conv"] > 60
+    assert info.multiply_adds == pytest.approx(other.multiply_adds, rel=0.01)
+
+
+def test_inspect_shows_it(model: Path) -> None:
+    shown = json.loads(CliRunner().invoke(inspect_command, [str(model), "--json"]).output)
+    assert shown["card"]["target"] == "cpu"
+    table = CliRunner().invoke(inspect_command, [str(model)])
+    assert table.exit_code == 0
+    assert "Conv" in table.output
+
+
+def damage(proto: onnx.ModelProto, key: str, value: str | None) -> None:
+    kept = [(e.key, e.value) for e in proto.metadata_props if e.key != key]
+    del proto.metadata_props[:]
+    for entry in kept if value is None else [*kept, (key, value)]:
+        proto.metadata_props.add(key=entry[0], value=entry[1])
+
+
+def newer_schema(proto: onnx.ModelProto) -> None:
+    card = json.loads(next(e.value for e in proto.metadata_props if e.key == KEY))
+    damage(proto, KEY, json.dumps({**card, "schema": 99}))
+
+
+def external(proto: onnx.ModelProto) -> None:
+    tensor = proto.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+    tensor.ClearField("raw_data")
+
+
+def other_input(proto: onnx.ModelProto) -> None:
+    card = json.loads(next(e.value for e in proto.metadata_props if e.key == KEY))
+    damage(proto, KEY, json.dumps({**card, "input_size": [64, 64]}))
+
+
+def unknown_operator(proto: onnx.ModelProto) -> None:
+    proto.graph.node[0].op_type = "Nonsense"
+
+
+def set_opset(proto: onnx.ModelProto) -> None:
+    proto.opset_import[0].version = 999
+
+
+def set_ir_version(proto: onnx.ModelProto) -> None:
+    proto.ir_version = 999
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda m: damage(m, KEY, None), "carries no model card; convert the checkpoint"),
+        (lambda m: damage(m, KEY, "{"), "its model card is not readable"),
+        (newer_schema, "has schema 99 and this version reads 1; upgrade"),
+        (other_input, "its card says"),
+        (lambda m: damage(m, TAIL_KEY, "AAAA"), "its card says level masks"),
+        (set_opset, "upgrade onnxruntime"),
+        (set_ir_version, "upgrade onnxruntime"),
+        (external, "keeps weights in another file"),
+        (unknown_operator, "ONNX Runtime cannot load it"),
+    ],
+)
+def test_files_that_are_not_ours_or_damaged(edit: Edit, message: str, model: Path, tmp_path: Path) -> None:
+    path = edited(model, tmp_path, edit)
+    with pytest.raises(MaskConverError, match=message) as caught:
+        Segmenter(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["@@@", "AAAA"])
+def test_a_damaged_tail(value: str, onnx_models: Models, tmp_path: Path) -> None:
+    path = edited(onnx_models.get("heads", "cpu", "uint8"), tmp_path, lambda m: damage(m, TAIL_KEY, value))
+    with pytest.raises(MaskConverError, match="the weights behind its heads are damaged"):
+        Segmenter(path)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".ort"])
+@pytest.mark.parametrize("content", [b"", b"no model at all", b"\0" * 4096, "half", "foreign"])
+def test_bytes_that_are_no_model(content: bytes | str, suffix: str, model: Path, tmp_path: Path) -> None:
+    path = tmp_path / f"bad{suffix}"
+    if content == "half":
+        content = model.read_bytes()[: model.stat().st_size // 2]
+    elif content == "foreign":
+        content = DEFAULT_MODEL.read_bytes()
+    assert isinstance(content, bytes)
+    path.write_bytes(content)
+    with pytest.raises(MaskConverError, match=f"{path}: ") as caught:
+        Segmenter(path)
+    assert "\n" not in str(caught.value)
+    if suffix == ".onnx":
+        with pytest.raises(MaskConverError, match=f"{path}: "):
+            inspect_model(path)
+
+
+def test_inspection_refuses_weights_elsewhere(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(MaskConverError, match="keeps weights in another file"):
+        inspect_model(edited(model, tmp_path, external))
+
+
+def test_inspection_refuses_tensors_without_shape(model: Path, tmp_path: Path) -> None:
+    def forget(proto: onnx.ModelProto) -> None:
+        del proto.graph.value_info[:]
+
+    with pytest.raises(MaskConverError, match="has no shape; convert it again"):
+        inspect_model(edited(model, tmp_path, forget))
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(MaskConverError, match="no such model file"):
+        Segmenter(tmp_path / "none.onnx")
+
+
+def test_a_provider_that_is_not_there(model: Path) -> None:
+    with pytest.raises(MaskConverError, match=r"NonsenseProvider is not in this ONNX Runtime; choose from .*CPU"):
+        Segmenter(model, providers=["NonsenseProvider"])
+
+
+@pytest.mark.parametrize("options", [{"providers": ["CPUExecutionProvider"]}, {"graph_optimization": "all"}])
+def test_options_of_one_runtime_do_not_suit_the_other(options: dict[str, Any]) -> None:
+    with pytest.raises(MaskConverError, match=r"are for \.onnx and \.ort files"):
+        Segmenter(DEFAULT_MODEL, **options)
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "onnx"])
+def test_a_missing_package_says_how_to_get_it(package: str, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    act = Segmenter if package == "onnxruntime" else inspect_model
+    with pytest.raises(MaskConverError, match=r"pip install 'maskconver-mobile\[onnx\]'"):
+        act(model)
+
+
+def test_running_needs_no_onnx_package(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def guarded(name: str, *rest: Any) -> Any:
+        assert name.split(".")[0] != "onnx", "the runtime imports onnx"
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", guarded)
+    assert Segmenter(model).segment(image()).panoptic_map.shape == (60, 90)
+
+
+def test_weights_are_in_the_file(model: Path) -> None:
+    assert all(numpy_helper.to_array(t).size > 0 for t in onnx.load(model).graph.initializer)
