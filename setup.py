@@ -16,7 +16,8 @@ RUNTIME = [
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 ADB = ["adbutils>=2.8"]
 CONVERT = ["PyYAML>=6.0", "tensorflow>=2.21,<2.22"]
-TEST = [*ADB, *CONVERT, *ONNX, "pytest>=8.0"]
+QUANTIZE = [*CONVERT, "litert-quantizer>=0.11,<0.12"]
+TEST = [*ADB, *QUANTIZE, *ONNX, "pytest>=8.0"]
 DEV = [*TEST, "mypy>=1.15", "ruff>=0.12", "types-PyYAML"]
 
 setup(
@@ -40,6 +41,6 @@ setup(
         "maskconver_mobile": ["py.typed", "*.json", "demo/*"],
     },
     install_requires=RUNTIME,
-    extras_require={"adb": ADB, "onnx": ONNX, "convert": CONVERT, "test": TEST, "dev": DEV},
+    extras_require={"adb": ADB, "onnx": ONNX, "convert": CONVERT, "quantize": QUANTIZE, "test": TEST, "dev": DEV},
     entry_points={"console_scripts": ["maskconver-mobile=maskconver_mobile.cli:main"]},
 )

@@ -1,7 +1,9 @@
 """The tail of the graph in fewer operations: exact rewrites of `postprocess.py` for the kernels that runtimes have."""
 
+import numpy as np
+
 from maskconver_mobile.converters.folding import fold_classifier
-from maskconver_mobile.converters.layers import Layers
+from maskconver_mobile.converters.layers import Depthwise, Layers
 from maskconver_mobile.converters.network import Head
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 from maskconver_mobile.converters.postprocess import Proposals, Tail
@@ -29,11 +31,51 @@ def proposals(ops: TensorFlowOps, heatmap: Tensor, k: int) -> Proposals:
 
 
 def gather_embeddings(layers: Layers, head: Head, locations: Tensor) -> Tensor:
-    """Mask embeddings [K, E]: the head's per-location layers run on the gathered rows instead of the whole map."""
+    """Mask embeddings [K, E]: the head's last layers run where they are read instead of on the whole map.
+
+    The per-location layers run on K gathered rows. Where the windows that the last depthwise convolution sees at K
+    places hold less than the map, so do that convolution and the layers before it.
+    """
     ops = layers.ops
-    _, height, width, channels = ops.shape(head.features)
-    rows = ops.gather(ops.reshape(head.features, [height * width, channels]), locations)
+    _, height, width, _ = ops.shape(head.x)
+    k = ops.shape(locations)[0]
+    depthwise = head.depthwise
+    if layers.rewrites.lazy_windows and depthwise is not None and _windows_pay(depthwise, k, height * width):
+        return layers.apply(_windows(layers, head, depthwise, locations), head.pointwise)
+    features = head.features(layers)
+    rows = ops.gather(ops.reshape(features, [height * width, ops.shape(features)[-1]]), locations)
     return layers.apply(rows, head.pointwise)
+
+
+def _windows_pay(depthwise: Depthwise, k: int, places: int) -> bool:
+    """Whether the windows at k locations hold clearly less than the whole map."""
+    rows, columns = depthwise.kernel.shape[:2]
+    return k * rows * columns < 0.6 * places
+
+
+def _windows(layers: Layers, head: Head, depthwise: Depthwise, locations: Tensor) -> Tensor:
+    """Rows [K, c] of the last depthwise convolution's output, computed from the windows around the locations.
+
+    y[l] = sum over offsets d of kernel[d] * x[l + d]. Places beyond the border count as 0 behind the layers before, as
+    `SAME` has it: their weights are 0, and any row of the map may stand for them.
+    """
+    ops = layers.ops
+    _, height, width, channels = ops.shape(head.x)
+    k = ops.shape(locations)[0]
+    size = depthwise.kernel.shape[0]
+    offsets = np.arange(size) - (size - 1) // 2
+    places = ops.reshape(locations, [k, 1])
+    rows = places // width
+    wanted = [rows + np.repeat(offsets, size)[None], places - rows * width + np.tile(offsets, size)[None]]
+    nearest = [ops.clip(v, 0, side - 1) for v, side in zip(wanted, (height, width), strict=True)]
+    inside = ops.all([ops.equal(a, b) for a, b in zip(wanted, nearest, strict=True)])
+    index = ops.reshape(nearest[0] * width + nearest[1], [k * size * size])
+    x = layers.apply(ops.gather(ops.reshape(head.x, [height * width, channels]), index), head.before)
+    channels = ops.shape(x)[-1]
+    weights = ops.reshape(ops.cast(inside, np.float32), [k, size * size, 1])
+    weights = weights * ops.constant(depthwise.kernel.reshape(1, size * size, channels))
+    y = ops.sum(ops.reshape(x, [k, size * size, channels]) * weights, 1) + ops.constant(depthwise.bias)
+    return ops.relu(y) if depthwise.norm is None else layers.finish(y, depthwise.norm, True)
 
 
 def mask_logits(layers: Layers, tail: Tail, found: Proposals, embeddings: Tensor, head: Head) -> Tensor:
@@ -50,7 +92,7 @@ def mask_logits(layers: Layers, tail: Tail, found: Proposals, embeddings: Tensor
     """
     ops = layers.ops
     *before, classifier = head.pointwise
-    features = layers.apply(head.features, before)
+    features = layers.apply(head.features(layers), before)
     conditioned = embeddings * ops.gather(ops.constant(tail.class_embeddings), found.classes)
     first, second = tail.mlp
     hidden = layers.apply(conditioned, [first])

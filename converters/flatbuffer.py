@@ -53,6 +53,10 @@ class Flatbuffer:
         """The operators that read a tensor."""
         return [op for op in self.graph.operators if tensor in op.inputs]
 
+    def is_float(self, tensor: int) -> bool:
+        """Whether the tensor is of float32."""
+        return bool(self.graph.tensors[tensor].type == FLOAT32)
+
     def is_constant(self, tensor: int) -> bool:
         """Whether the file holds the tensor's values."""
         data = self.model.buffers[self.graph.tensors[tensor].buffer].data
@@ -89,7 +93,9 @@ class Flatbuffer:
     def _drop_unused(self) -> None:
         graph, signatures = self.graph, self.model.signatureDefs or []
         holders = (graph, *graph.operators)
-        lists = [(holder, name) for holder in holders for name in ("inputs", "outputs") if getattr(holder, name) is not None]
+        lists = [
+            (holder, name) for holder in holders for name in ("inputs", "outputs") if getattr(holder, name) is not None
+        ]
         used = sorted({int(t) for holder, name in lists for t in getattr(holder, name) if t >= 0})
         places = {-1: -1, **{old: new for new, old in enumerate(used)}}
         for holder, name in lists:

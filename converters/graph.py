@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from maskconver_mobile.card import InputType
-from maskconver_mobile.converters import fast, postprocess
+from maskconver_mobile.converters import fast, fast_merge, postprocess
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.layers import Layers
@@ -35,12 +35,12 @@ def build(
         layers = Layers(ops, weights, config.norm_epsilon, chosen)
         input_scale = STD if chosen.fold_normalisation and spec.input_type == "uint8" else None
         heads = maskconver(layers, config, normalised(layers, image, spec.input_type), input_scale)
-        heatmap = layers.apply(heads.classes.features, heads.classes.pointwise)
+        heatmap = heads.classes.dense(layers)
         if spec.level == "heads":
             return {
                 "class_heatmap": heatmap,
-                "mask_embedding_map": layers.apply(heads.mask_embeddings.features, heads.mask_embeddings.pointwise),
-                "pixel_embeddings": layers.apply(heads.pixel_embeddings.features, heads.pixel_embeddings.pointwise),
+                "mask_embedding_map": heads.mask_embeddings.dense(layers),
+                "pixel_embeddings": heads.pixel_embeddings.dense(layers),
             }
         found = find_proposals(layers, heatmap, config.num_instances)
         logits = find_masks(layers, heads, read_tail(weights, config), found)
@@ -80,12 +80,12 @@ def find_masks(layers: Layers, heads: Heads, tail: Tail, found: Proposals) -> Te
     if layers.rewrites.lazy_embeddings:
         embeddings = fast.gather_embeddings(layers, heads.mask_embeddings, found.locations)
     else:
-        dense = layers.apply(heads.mask_embeddings.features, heads.mask_embeddings.pointwise)
+        dense = heads.mask_embeddings.dense(layers)
         _, height, width, size = ops.shape(dense)
         embeddings = ops.gather(ops.reshape(dense, [height * width, size]), found.locations)
     if layers.rewrites.fold_classifier:
         return fast.mask_logits(layers, tail, found, embeddings, heads.pixel_embeddings)
-    pixels = layers.apply(heads.pixel_embeddings.features, heads.pixel_embeddings.pointwise)
+    pixels = heads.pixel_embeddings.dense(layers)
     return postprocess.mask_logits(layers, tail, found, embeddings, pixels)
 
 
@@ -99,4 +99,5 @@ def merge(
     )
     ids = np.arange(config.num_classes)
     is_thing = (ids > 0) & (ids < config.num_thing_classes)
-    return postprocess.panoptic(layers.ops, found, logits, size, thresholds, is_thing, hard_sigmoid=config.hard_sigmoid)
+    form = fast_merge.panoptic if layers.rewrites.fast_merge else postprocess.panoptic
+    return form(layers.ops, found, logits, size, thresholds, is_thing, hard_sigmoid=config.hard_sigmoid)

@@ -1,5 +1,7 @@
 """Layers as the checkpoint names them: read weights, fold the norm, emit the operation."""
 
+import functools
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -40,6 +42,16 @@ class Pointwise:
     relu: bool = False
 
 
+@dataclass(frozen=True)
+class Depthwise:
+    """A depthwise convolution of stride 1 with norm and relu behind it. Kernel [k, k, channels, 1], bias [channels]."""
+
+    path: str
+    kernel: Array
+    bias: Array
+    norm: LayerNorm | None
+
+
 class Layers:
     """Binds operations, weights and the norm's epsilon. Input channels are read off the tensors."""
 
@@ -71,7 +83,7 @@ class Layers:
             affine = affine._replace(kernel=fold_input_scale(affine.kernel, input_scale))
         with self.ops.scope(path):
             y = self.ops.conv(x, *affine, stride=stride, relu=relu and after is None)
-            return self._finish(y, after, relu)
+            return self.finish(y, after, relu)
 
     def depthwise(
         self,
@@ -92,18 +104,27 @@ class Layers:
                 return self.ops.depthwise(x, raw, None, stride=stride, dilation=(dilation, dilation))
         affine, after = self._normed(raw, norm, channels, layer_norm, depthwise=True)
         with self.ops.scope(path):
-            if self.rewrites.split_depthwise and stride == dilation == 1:
-                y = self._split(x, affine, relu=after is None)
-            else:
-                y = self.ops.depthwise(x, *affine, stride=stride, dilation=(dilation, dilation), relu=after is None)
-            return self._finish(y, after, True)
+            y = self.ops.depthwise(x, *affine, stride=stride, dilation=(dilation, dilation), relu=after is None)
+            return self.finish(y, after, True)
 
-    def _split(self, x: Tensor, affine: Affine, *, relu: bool) -> Tensor:
-        first, *others = split_depthwise(affine.kernel)
-        y = self.ops.depthwise(x, first.kernel, affine.bias, dilation=first.dilation, relu=relu and not others)
-        for piece in others:
-            y = y + self.ops.depthwise(x, piece.kernel, None, dilation=piece.dilation)
-        return self.ops.relu(y) if relu and others else y
+    def convolve(self, x: Tensor, layer: Depthwise) -> Tensor:
+        """Apply a head's depthwise layer: convolution, norm, relu."""
+        with self.ops.scope(layer.path):
+            if self.rewrites.split_depthwise:
+                y = self._split(x, layer, relu=layer.norm is None)
+            else:
+                y = self.ops.depthwise(x, layer.kernel, layer.bias, relu=layer.norm is None)
+            return self.finish(y, layer.norm, True)
+
+    def _split(self, x: Tensor, layer: Depthwise, *, relu: bool) -> Tensor:
+        core, *rings = split_depthwise(layer.kernel)
+        y = self.ops.depthwise(x, core.kernel, layer.bias, dilation=core.dilation, relu=relu and not rings)
+        if not rings:
+            return y
+        # The small outer parts first: in integers a sum is rounded to the range of what it has reached.
+        parts = [self.ops.depthwise(x, ring.kernel, None, dilation=ring.dilation) for ring in rings]
+        y = functools.reduce(operator.add, parts) + y
+        return self.ops.relu(y) if relu else y
 
     def project(self, x: Tensor, vector: Tensor, path: str, norm: str, filters: int) -> Tensor:
         """A 1x1 convolution, norm and relu of x joined with a vector [1, 1, 1, c] that is the same everywhere."""
@@ -115,13 +136,19 @@ class Layers:
             offset = self.ops.conv(vector, vector_kernel, affine.bias)
             return self.ops.relu(self.ops.conv(x, kernel, np.zeros(filters, np.float32)) + offset)
 
-    def pointwise(self, path: str, norm: str, shape: tuple[int, int], *, layer_norm: bool) -> Pointwise:
+    def read_depthwise(self, path: str, norm: str, size: int, channels: int, layer_norm: bool) -> Depthwise:
+        """A depthwise convolution with norm and relu, not applied yet."""
+        raw = self.weights(f"{path}/depthwise_kernel", (size, size, channels, 1))
+        affine, after = self._normed(raw, norm, channels, layer_norm, depthwise=True)
+        return Depthwise(path, *affine, after)
+
+    def read_pointwise(self, path: str, norm: str, shape: tuple[int, int], layer_norm: bool) -> Pointwise:
         """A 1x1 convolution with norm and relu, not applied yet."""
         raw = self.weights(f"{path}/kernel", (1, 1, *shape))
         affine, after = self._normed(raw, norm, shape[1], layer_norm)
         return Pointwise(path, affine.kernel[0, 0], affine.bias, after, relu=True)
 
-    def classifier(self, path: str, shape: tuple[int, int]) -> Pointwise:
+    def read_classifier(self, path: str, shape: tuple[int, int]) -> Pointwise:
         """A 1x1 convolution with bias and nothing after it, not applied yet."""
         kernel = self.weights(f"{path}/kernel", (1, 1, *shape))[0, 0]
         return Pointwise(path, kernel, self.weights(f"{path}/bias", shape[1:]))
@@ -135,7 +162,7 @@ class Layers:
                     x = self.ops.conv(x, layer.kernel[None, None], layer.bias, relu=fused)
                 else:
                     x = self.ops.dense(x, layer.kernel, layer.bias, relu=fused)
-                x = self._finish(x, layer.norm, layer.relu)
+                x = self.finish(x, layer.norm, layer.relu)
         return x
 
     def merge(self, x: Tensor, y: Tensor, path: str) -> Tensor:
@@ -162,7 +189,8 @@ class Layers:
         )
         return fold_batch_norm(kernel, gamma, beta, mean, variance, self.epsilon, depthwise=depthwise), None
 
-    def _finish(self, y: Tensor, norm: LayerNorm | None, relu: bool) -> Tensor:
+    def finish(self, y: Tensor, norm: LayerNorm | None, relu: bool) -> Tensor:
+        """What follows an affine layer whose relu could not be fused: layer norm, if any, and relu."""
         if norm is None:
             return y
         y = self.ops.layer_norm(y, norm.gamma, norm.beta, LAYER_NORM_EPSILON)

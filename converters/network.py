@@ -8,19 +8,36 @@ from dataclasses import dataclass
 
 from maskconver_mobile.converters.backbones import BACKBONES, Block, make_divisible
 from maskconver_mobile.converters.config import DecoderConfig, HeadConfig, ModelConfig
-from maskconver_mobile.converters.layers import Layers, Pointwise
+from maskconver_mobile.converters.layers import Depthwise, Layers, Pointwise
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 
 
 @dataclass(frozen=True)
 class Head:
-    """A head up to its last depthwise convolution, and the per-location layers that are left to apply.
+    """A head up to its last separable convolution, and the layers that are left to apply.
 
-    Those layers act on each location alone, so they may run on the whole map or on gathered rows of it.
+    Where only a few places of a head are read, those layers need not run on the whole map (`fast.gather_embeddings`).
+
+    Attributes:
+        x: map [1, h, w, c].
+        before: per-location layers of the separable convolution before the last.
+        depthwise: of the last separable convolution; None if there is none.
+        pointwise: the per-location layers behind it.
     """
 
-    features: Tensor
+    x: Tensor
+    before: tuple[Pointwise, ...]
+    depthwise: Depthwise | None
     pointwise: tuple[Pointwise, ...]
+
+    def features(self, layers: Layers) -> Tensor:
+        """The whole map up to the last depthwise convolution."""
+        x = layers.apply(self.x, self.before)
+        return x if self.depthwise is None else layers.convolve(x, self.depthwise)
+
+    def dense(self, layers: Layers) -> Tensor:
+        """The head's whole output map."""
+        return layers.apply(self.features(layers), self.pointwise)
 
 
 @dataclass(frozen=True)
@@ -127,22 +144,16 @@ def head(
         with ops.scope(path):
             x = ops.resize(x, ops.shape(y)[1:3])
             x = ops.concat([x, y]) if config.fusion == "deeplabv3plus" else layers.merge(x, y, path)
-    rest: list[Pointwise] = []
+    before: tuple[Pointwise, ...] = ()
+    depthwise: Depthwise | None = None
+    after: tuple[Pointwise, ...] = ()
+    channels = ops.shape(x)[-1]
     for i in range(config.num_convs):
-        if rest:
-            x = layers.apply(x, rest)
-        convs, norms = f"{path}/_convs", f"{path}/_norms"
-        x = layers.depthwise(
-            x, f"{convs}/{2 * i}", f"{norms}/{2 * i}", config.kernel_size, layer_norm=config.use_layer_norm
-        )
-        inputs = ops.shape(x)[-1]
-        rest = [
-            layers.pointwise(
-                f"{convs}/{2 * i + 1}",
-                f"{norms}/{2 * i + 1}",
-                (inputs, config.num_filters),
-                layer_norm=config.use_layer_norm,
-            )
-        ]
-    inputs = config.num_filters if rest else ops.shape(x)[-1]
-    return Head(x, (*rest, layers.classifier(f"{path}/_classifier", (inputs, outputs))))
+        if depthwise is not None:
+            x, before = layers.convolve(layers.apply(x, before), depthwise), after
+        paths = [(f"{path}/_convs/{j}", f"{path}/_norms/{j}") for j in (2 * i, 2 * i + 1)]
+        depthwise = layers.read_depthwise(*paths[0], config.kernel_size, channels, config.use_layer_norm)
+        after = (layers.read_pointwise(*paths[1], (channels, config.num_filters), config.use_layer_norm),)
+        channels = config.num_filters
+    classifier = layers.read_classifier(f"{path}/_classifier", (channels, outputs))
+    return Head(x, before, depthwise, (*after, classifier))

@@ -1,7 +1,8 @@
 """An ONNX graph under construction: nodes, initializers, and the finished model."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +11,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-OPSET = 15
-"""The newest that every ONNX Runtime Mobile package from 1.11 on lists; nothing here needs a newer operator."""
+OPSET = 16
+"""The oldest that has every operator (ScatterElements sums from 16 on), so the one that most runtimes read: ONNX
+Runtime from 1.11 on, on phones and in browsers too."""
 IR_VERSION = 8
 LARGE = 1024
 """Constants of more values than this are weights, which `float16` files store in half precision."""
@@ -27,6 +29,7 @@ class OnnxGraph:
         self._known: dict[Any, list[str]] = {}
         self._unshaped: dict[str, str] = {}
         self._scope = ""
+        self._numbers = itertools.count()
 
     @contextmanager
     def scope(self, path: str) -> Iterator[str]:
@@ -45,7 +48,7 @@ class OnnxGraph:
         """Add an operator with several outputs."""
         key = (kind, *inputs, repr(sorted(attributes.items())))
         if key not in self._known:
-            stem = f"{self._scope}{kind.lower()}_{len(self._nodes)}"
+            stem = f"{self._scope}{kind.lower()}_{next(self._numbers)}"
             names = [stem, *(f"{stem}_{i}" for i in range(1, outputs))]
             self._nodes.append(helper.make_node(kind, inputs, names, name=stem, **attributes))
             self._known[key] = names
@@ -75,6 +78,15 @@ class OnnxGraph:
         self._unshaped[result] = source
         return result
 
+    def branch(self, build: Callable[[], str]) -> onnx.GraphProto:
+        """A subgraph of the operators that `build` adds; its output is the tensor that `build` names."""
+        outer = self._nodes, self._known, self._unshaped
+        self._nodes, self._known, self._unshaped = [], dict(self._known), dict(self._unshaped)
+        result = self.node("Identity", [build()])
+        graph = helper.make_graph(_needed(self._nodes, {result}), result, [], [onnx.ValueInfoProto(name=result)])
+        self._nodes, self._known, self._unshaped = outer
+        return graph
+
     def model(
         self, inputs: Mapping[str, onnx.TypeProto], outputs: Mapping[str, tuple[str, onnx.TypeProto]]
     ) -> onnx.ModelProto:
@@ -84,12 +96,9 @@ class OnnxGraph:
             inputs: types by name.
             outputs: internal name and type by public name.
         """
-        nodes = self._needed({internal for internal, _ in outputs.values()})
-        public = {internal: name for name, (internal, _) in outputs.items()}
-        for node in nodes:
-            for names in (node.input, node.output):
-                names[:] = [public.get(name, name) for name in names]
-        used = {name for node in nodes for name in node.input}
+        nodes = _needed(self._nodes, {internal for internal, _ in outputs.values()})
+        _rename(nodes, {internal: name for name, (internal, _) in outputs.items()})
+        used = _reads(nodes)
         graph = helper.make_graph(
             nodes,
             "maskconver",
@@ -102,12 +111,34 @@ class OnnxGraph:
         onnx.checker.check_model(model, full_check=True)
         return model
 
-    def _needed(self, wanted: set[str]) -> list[onnx.NodeProto]:
-        wanted, nodes = set(wanted), []
-        for node in reversed(self._nodes):
-            if wanted.intersection(node.output):
-                wanted.update(node.input)
-                copy = onnx.NodeProto()
-                copy.CopyFrom(node)
-                nodes.append(copy)
-        return nodes[::-1]
+
+def _needed(nodes: Sequence[onnx.NodeProto], outputs: set[str]) -> list[onnx.NodeProto]:
+    """The nodes that outputs depend on, as copies."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted |= _reads([node])
+            kept.append(onnx.NodeProto.FromString(node.SerializeToString()))
+    return kept[::-1]
+
+
+def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+
+
+def _reads(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """Names that nodes and their subgraphs read."""
+    names: set[str] = set()
+    for node in nodes:
+        names.update(node.input)
+        for graph in _subgraphs(node):
+            names |= _reads(graph.node)
+    return names
+
+
+def _rename(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> None:
+    for node in nodes:
+        for values in (node.input, node.output):
+            values[:] = [names.get(name, name) for name in values]
+        for graph in _subgraphs(node):
+            _rename(graph.node, names)

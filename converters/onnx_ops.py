@@ -5,7 +5,7 @@ maps are kept that way from the first convolution on, and the Transpose back is 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -114,21 +114,52 @@ class OnnxOps:
 
     def relu6(self, x: OnnxTensor) -> OnnxTensor:
         """min(max(x, 0), 6)."""
-        bounds = (self.graph.constant(np.array(bound, np.float32)) for bound in (0, 6))
+        return self.clip(x, 0, 6)
+
+    def clip(self, x: OnnxTensor, low: int, high: int) -> OnnxTensor:
+        """min(max(x, low), high)."""
+        bounds = (self.graph.constant(np.array(bound, x.dtype)) for bound in (low, high))
         return replace(x, name=self.graph.node("Clip", [x.stored(), *bounds]))
+
+    def clip01(self, x: OnnxTensor) -> OnnxTensor:
+        """min(max(x, 0), 1)."""
+        return self.clip(x, 0, 1)
+
+    def abs(self, x: OnnxTensor) -> OnnxTensor:
+        """The magnitude."""
+        return self._unary("Abs", x)
+
+    def ceil(self, x: OnnxTensor) -> OnnxTensor:
+        """The next integer up."""
+        return self._unary("Ceil", x)
+
+    def floor(self, x: OnnxTensor) -> OnnxTensor:
+        """The next integer down."""
+        return self._unary("Floor", x)
+
+    def maximum(self, a: OnnxTensor, b: OnnxTensor) -> OnnxTensor:
+        """Element-wise maximum, with broadcasting."""
+        return elementwise("Max", a, b)
 
     def sigmoid(self, x: OnnxTensor) -> OnnxTensor:
         """1 / (1 + exp(-x))."""
         return self._unary("Sigmoid", x)
 
-    def resize(self, x: OnnxTensor, size: tuple[int, int]) -> OnnxTensor:
+    def resize(self, x: OnnxTensor, size: tuple[int, ...]) -> OnnxTensor:
         """Bilinear, half-pixel centres, no antialias."""
         if x.shape[1:3] == size:
             return x
-        shape = (1, *size, x.shape[3])
+        return self._resized(x, size)
+
+    def refine(self, x: OnnxTensor, factor: int) -> OnnxTensor:
+        """Bilinear, first and last row and column stay: [1, (h - 1) * factor + 1, (w - 1) * factor + 1, channels]."""
+        height, width = ((side - 1) * factor + 1 for side in x.shape[1:3])
+        return self._resized(x, (height, width), coordinate_transformation_mode="align_corners")
+
+    def _resized(self, x: OnnxTensor, size: tuple[int, ...], **attributes: str) -> OnnxTensor:
         sizes = self.graph.constant(np.array([1, x.shape[3], *size], np.int64))
-        name = self.graph.node("Resize", [x.laid_out(True).stored(), "", "", sizes], mode="linear")
-        return self._like(x, name, shape, channels_first=True)
+        name = self.graph.node("Resize", [x.laid_out(True).stored(), "", "", sizes], mode="linear", **attributes)
+        return self._like(x, name, (1, *size, x.shape[3]), channels_first=True)
 
     def global_mean(self, x: OnnxTensor) -> OnnxTensor:
         """Mean over height and width, [1, 1, 1, channels]."""
@@ -143,14 +174,18 @@ class OnnxOps:
 
     def max_pool(self, x: OnnxTensor, size: int) -> OnnxTensor:
         """`SAME` max pooling with stride 1."""
+        return self._max_pool(x, size, same_padding(x.shape[1:3], [size, size], 1))
+
+    def window_max(self, x: OnnxTensor, size: int) -> OnnxTensor:
+        """`VALID` max pooling with stride 1."""
+        return self._max_pool(x, size, [0, 0, 0, 0])
+
+    def _max_pool(self, x: OnnxTensor, size: int, pads: list[int]) -> OnnxTensor:
         name = self.graph.node(
-            "MaxPool",
-            [x.laid_out(True).stored()],
-            kernel_shape=[size, size],
-            strides=[1, 1],
-            pads=same_padding(x.shape[1:3], [size, size], 1),
+            "MaxPool", [x.laid_out(True).stored()], kernel_shape=[size, size], strides=[1, 1], pads=pads
         )
-        return self._like(x, name, x.shape, channels_first=True)
+        height, width = (side + pads[i] + pads[i + 2] - size + 1 for i, side in enumerate(x.shape[1:3]))
+        return self._like(x, name, (1, height, width, x.shape[3]), channels_first=True)
 
     def concat(self, xs: Sequence[OnnxTensor], axis: int = -1) -> OnnxTensor:
         """Join along an axis."""
@@ -164,6 +199,40 @@ class OnnxOps:
     def reshape(self, x: OnnxTensor, shape: Sequence[int]) -> OnnxTensor:
         """Same values in another shape."""
         return x.reshaped(shape)
+
+    def slice(self, x: OnnxTensor, axis: int, start: int, stop: int) -> OnnxTensor:
+        """What lies from start to before stop on one axis."""
+        bounds = (self.graph.constant(np.array([v], np.int64)) for v in (start, stop, x.stored_axis(axis)))
+        shape = list(x.shape)
+        shape[axis] = stop - start
+        return replace(x, name=self.graph.node("Slice", [x.stored(), *bounds]), shape=tuple(shape))
+
+    def transpose(self, x: OnnxTensor, axes: Sequence[int]) -> OnnxTensor:
+        """The axes in another order."""
+        name = self.graph.node("Transpose", [x.laid_out(False).stored()], perm=list(axes))
+        return self._like(x, name, [x.shape[axis] for axis in axes], channels_first=False)
+
+    def scatter_add(self, indices: OnnxTensor, values: OnnxTensor, size: int) -> OnnxTensor:
+        """Sums of the values [n] that share an index, for indices 0 ... size - 1."""
+        zeros = self.graph.constant(np.zeros(size, values.dtype))
+        inputs = [zeros, indices.stored(), values.stored()]
+        return self._like(
+            values, self.graph.node("ScatterElements", inputs, reduction="add"), (size,), channels_first=False
+        )
+
+    def choose(
+        self, condition: OnnxTensor, then: Callable[[], OnnxTensor], otherwise: Callable[[], OnnxTensor]
+    ) -> OnnxTensor:
+        """One of two subgraphs; the other does not run."""
+        results: list[OnnxTensor] = []
+
+        def build(branch: Callable[[], OnnxTensor]) -> str:
+            results.append(branch().laid_out(False))
+            return results[-1].stored()
+
+        branches = [self.graph.branch(functools.partial(build, branch)) for branch in (then, otherwise)]
+        name = self.graph.node("If", [condition.stored()], then_branch=branches[0], else_branch=branches[1])
+        return replace(results[0], name=name)
 
     def matmul(self, a: OnnxTensor, b: OnnxTensor) -> OnnxTensor:
         """[1, n, c] times [1, m, c] transposed: [1, n, m], with the m channels first if a has its channels first."""

@@ -75,7 +75,8 @@ class OnnxTensor:
         full = np.empty(self.shape, np.bool_).reshape(list(shape)).shape
         if self.value is not None:
             return replace(self, shape=full, value=self.value.reshape(full))
-        kept = self.channels_first and len(full) > 1 and full[-1] == self.shape[-1]
+        same_order = all(len(shape) == 2 or shape[0] == 1 for shape in (full, self.shape))
+        kept = self.channels_first and len(full) > 1 and full[-1] == self.shape[-1] and same_order
         source = self.laid_out(kept)
         target = replace(source, shape=full)
         if target.stored_shape == source.stored_shape:
@@ -105,6 +106,9 @@ class OnnxTensor:
 
     def __mul__(self, other: Any) -> "OnnxTensor":
         return elementwise("Mul", self, other)
+
+    def __truediv__(self, other: Any) -> "OnnxTensor":
+        return elementwise("Div", self, other)
 
     def __floordiv__(self, other: Any) -> "OnnxTensor":
         return elementwise("Div", self, other)

@@ -5,7 +5,7 @@ Every tensor has a static shape and a batch of 1. The methods are the whole voca
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -92,6 +92,26 @@ class TensorFlowOps:
         """min(max(x, 0), 6)."""
         return tf.nn.relu6(x)
 
+    def clip01(self, x: Tensor) -> Tensor:
+        """min(max(x, 0), 1)."""
+        return tf.clip_by_value(x, 0.0, 1.0)
+
+    def abs(self, x: Tensor) -> Tensor:
+        """The magnitude."""
+        return tf.abs(x)
+
+    def ceil(self, x: Tensor) -> Tensor:
+        """The next integer up."""
+        return tf.math.ceil(x)
+
+    def floor(self, x: Tensor) -> Tensor:
+        """The next integer down."""
+        return tf.floor(x)
+
+    def maximum(self, a: Tensor, b: Tensor) -> Tensor:
+        """Element-wise maximum, with broadcasting."""
+        return tf.maximum(a, b)
+
     def sigmoid(self, x: Tensor) -> Tensor:
         """1 / (1 + exp(-x))."""
         return tf.sigmoid(x)
@@ -101,6 +121,11 @@ class TensorFlowOps:
         if self.shape(x)[1:3] == size:
             return x
         return tf.raw_ops.ResizeBilinear(images=x, size=size, half_pixel_centers=True)
+
+    def refine(self, x: Tensor, factor: int) -> Tensor:
+        """Bilinear, first and last row and column stay: [1, (h - 1) * factor + 1, (w - 1) * factor + 1, channels]."""
+        size = [(n - 1) * factor + 1 for n in self.shape(x)[1:3]]
+        return tf.raw_ops.ResizeBilinear(images=x, size=size, align_corners=True)
 
     def global_mean(self, x: Tensor) -> Tensor:
         """Mean over height and width, [1, 1, 1, channels]."""
@@ -114,6 +139,10 @@ class TensorFlowOps:
         """`SAME` max pooling with stride 1."""
         return tf.nn.max_pool2d(x, size, 1, "SAME")
 
+    def window_max(self, x: Tensor, size: int) -> Tensor:
+        """`VALID` max pooling with stride 1."""
+        return tf.nn.max_pool2d(x, size, 1, "VALID")
+
     def concat(self, xs: Sequence[Tensor], axis: int = -1) -> Tensor:
         """Join along an axis."""
         return tf.concat(list(xs), axis)
@@ -122,6 +151,17 @@ class TensorFlowOps:
         """Same values in another shape."""
         return tf.reshape(x, list(shape))
 
+    def slice(self, x: Tensor, axis: int, start: int, stop: int) -> Tensor:
+        """What lies from start to before stop on one axis."""
+        shape = list(self.shape(x))
+        begin = [0] * len(shape)
+        begin[axis], shape[axis] = start, stop - start
+        return tf.slice(x, begin, shape)
+
+    def transpose(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """The axes in another order."""
+        return tf.transpose(x, list(axes))
+
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """[1, n, c] times [1, m, c] transposed: [1, n, m]. As a batched product, which XNNPACK takes."""
         return tf.linalg.matmul(a, b, transpose_b=True)
@@ -129,6 +169,10 @@ class TensorFlowOps:
     def gather(self, x: Tensor, indices: Tensor) -> Tensor:
         """Rows of the first axis."""
         return tf.gather(x, indices, axis=0)
+
+    def scatter_add(self, indices: Tensor, values: Tensor, size: int) -> Tensor:
+        """Sums of the values [n] that share an index, for indices 0 ... size - 1."""
+        return tf.scatter_nd(tf.reshape(indices, [-1, 1]), values, [size])
 
     def top_k(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Values and int32 indices of the k largest of the last axis, sorted; ties take the lower index."""
@@ -157,9 +201,17 @@ class TensorFlowOps:
         """A where the condition holds, else b."""
         return tf.where(condition, a, b)
 
+    def choose(self, condition: Tensor, then: Callable[[], Tensor], otherwise: Callable[[], Tensor]) -> Tensor:
+        """One of two subgraphs; the other does not run."""
+        return tf.cond(condition, then, otherwise)
+
     def equal(self, a: Tensor, b: Tensor) -> Tensor:
         """Element-wise equality, with broadcasting."""
         return tf.equal(a, b)
+
+    def clip(self, x: Tensor, low: int, high: int) -> Tensor:
+        """min(max(x, low), high)."""
+        return tf.minimum(tf.maximum(x, low), high)
 
     def all(self, conditions: Sequence[Tensor]) -> Tensor:
         """Element-wise conjunction."""

@@ -6,6 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from maskconver_mobile.converters.calibration import Ranges
 from maskconver_mobile.converters.flatbuffer import FLOAT32, Flatbuffer
 from maskconver_mobile.errors import MaskConverError
 
@@ -41,6 +42,16 @@ def fold_normalisation(content: bytes) -> bytes:
     graph.tensors[image].type = FLOAT32
     graph.operators = [*joins, *(op for op in graph.operators if all(op is not other for other in chain))]
     return flatbuffer.to_bytes()
+
+
+def pixel_ranges(content: bytes) -> Ranges:
+    """The range 0..255 for the rewritten graph's input and the image with its border, so that their scale is 1."""
+    flatbuffer = Flatbuffer(content)
+    found = {int(flatbuffer.graph.inputs[0])}
+    for op in flatbuffer.graph.operators:
+        if flatbuffer.kind(op) == "CONCATENATION" and not found.isdisjoint(op.inputs):
+            found.update(op.outputs)
+    return {flatbuffer.name(int(tensor)): PIXEL_RANGE for tensor in found}
 
 
 def take_bytes(content: bytes) -> bytes:
@@ -95,7 +106,9 @@ def _add_border(
             if width:
                 shape = [1, *size, CHANNELS]
                 shape[axis + 1] = width
-                band = flatbuffer.add_tensor(f"{name}/border_{axis}_{width}_{before}", shape, np.broadcast_to(colour, shape))
+                band = flatbuffer.add_tensor(
+                    f"{name}/border_{axis}_{width}_{before}", shape, np.broadcast_to(colour, shape)
+                )
                 parts.insert(0 if before else len(parts), band)
         if len(parts) > 1:
             size[axis] += total

@@ -1,7 +1,9 @@
 """Quantization recipes, and their application to a float TFLite model of ours."""
 
+import io
 import re
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib.metadata import version
@@ -14,10 +16,12 @@ import numpy as np
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.calibration import Ranges, Tensor, measure_ranges
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
-from maskconver_mobile.converters.pixel_input import PIXEL_RANGE, fold_normalisation, take_bytes
+from maskconver_mobile.converters.pixel_input import fold_normalisation, pixel_ranges, take_bytes
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.tflite_file import KEY, attach, read_metadata
 from maskconver_mobile.tflite_metadata import KEY as METADATA_KEY
+
+Statistics = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ RECIPES: dict[str, Recipe] = {
 NETWORK = re.compile(r"(backbone|decoder|class_head|embedding_head|per_pixel_embeddings_head)/")
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 INTEGER = (*CONVOLUTIONS, "ADD", "CONCATENATION", "MEAN", "AVERAGE_POOL_2D", "RESIZE_BILINEAR")
+CHOICE = "TOPK_V2"
 WEIGHTS_ONLY = ("CONV_2D", "FULLY_CONNECTED")
 WEIGHT_BITS = 8
 
@@ -99,19 +104,21 @@ class Operation:
 def operations(content: bytes) -> list[Operation]:
     """What can be quantized in a float flatbuffer, in its order.
 
-    The network turns integer. The classifiers' outputs stay float: scores of an integer class map are tied, and mask logits
-    come of products with the pixel embeddings. So do layer norms (a squared activation does not fit) and all that follows the
-    heads.
+    The network turns integer, up to the choice of proposals. The classifiers' outputs stay float: scores of an integer
+    class map are tied, and mask logits come of products with the pixel embeddings. So do layer norms, whose squares
+    do not fit, and all that follows the choice.
     """
     flatbuffer = Flatbuffer(content)
-    named = [(flatbuffer.kind(op), flatbuffer.name(int(op.outputs[0]))) for op in flatbuffer.graph.operators]
-    normed = {_layer(name) for kind, name in named if kind == "RSQRT"}
+    named = [(op, flatbuffer.kind(op), flatbuffer.name(int(op.outputs[0]))) for op in flatbuffer.graph.operators]
+    normed = {_layer(name) for _, kind, name in named if kind == "RSQRT"}
+    chosen: set[int] = set()
     found = []
-    for kind, name in named:
+    for op, kind, name in named:
         layer = _layer(name)
+        if kind == CHOICE or not chosen.isdisjoint(op.inputs):
+            chosen.update(op.outputs)
         in_network = NETWORK.match(name) is not None and not layer.endswith("_classifier")
-        kinds = CONVOLUTIONS if layer in normed else INTEGER
-        if in_network and kind in kinds:
+        if in_network and chosen.isdisjoint(op.outputs) and kind in (CONVOLUTIONS if layer in normed else INTEGER):
             found.append(Operation(kind, name, layer, integer=True))
         elif kind in WEIGHTS_ONLY:
             found.append(Operation(kind, name, layer, integer=False))
@@ -155,13 +162,16 @@ def quantize(
         if not calibration:
             raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
         prepared = prepare(content, card, chosen)
-        ranges = measure_ranges(prepared, calibration, on_image)
-        quantized = apply_static(prepared, ranges, chosen, select(operations(prepared), keep_float))
+        kept = select(operations(prepared), keep_float)
+        ranges = measure_ranges(prepared, integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image)
+        if prepared is not content:
+            ranges |= pixel_ranges(prepared)
+        quantized = apply_static(prepared, statistics(prepared, ranges), chosen, kept)
         if prepared is not content:
             quantized = take_bytes(quantized)
     tools = {**card.tools, "litert-quantizer": version("litert-quantizer")}
     extra = {key: data for key, data in metadata.items() if key not in (KEY, METADATA_KEY)}
-    return attach(quantized, replace(card, recipe=recipe, tools=tools), extra)
+    return attach(Flatbuffer(quantized).to_bytes(), replace(card, recipe=recipe, tools=tools), extra)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -186,7 +196,9 @@ def check_quantizable(card: ModelCard) -> None:
             f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
         )
     if find_spec("litert_quantizer") is None:
-        raise MaskConverError("quantizing needs litert-quantizer; install it with: pip install 'maskconver-mobile[quantize]'")
+        raise MaskConverError(
+            "quantizing needs litert-quantizer; install it with: pip install 'maskconver-mobile[quantize]'"
+        )
 
 
 def prepare(content: bytes, card: ModelCard, recipe: Recipe) -> bytes:
@@ -210,16 +222,44 @@ def select(found: Sequence[Operation], keep_float: Sequence[str]) -> list[Operat
     return [op for op in found if not any(fnmatchcase(op.layer, pattern) for pattern in keep_float)]
 
 
-def apply_static(content: bytes, ranges: Ranges, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
-    """Integer weights and activations for `chosen`, with ranges by tensor name."""
+def integer_tensors(content: bytes, chosen: Sequence[Operation]) -> list[str]:
+    """Names of the float tensors that the integer operations among `chosen` read and write, constants left out."""
+    flatbuffer = Flatbuffer(content)
+    names = {op.name for op in chosen if op.integer}
+    touched = [
+        int(tensor)
+        for op in flatbuffer.graph.operators
+        if flatbuffer.name(int(op.outputs[0])) in names
+        for tensor in (*op.inputs, *op.outputs)
+    ]
+    activations = {t for t in touched if flatbuffer.is_float(t) and not flatbuffer.is_constant(t)}
+    return sorted(flatbuffer.name(t) for t in activations)
+
+
+def statistics(content: bytes, ranges: Ranges) -> Statistics:
+    """Ranges in the quantizer's form: by tensor name, `min` and `max` of the tensor's rank."""
+    flatbuffer = Flatbuffer(content)
+    ranks = {flatbuffer.name(t): len(flatbuffer.shape(t)) for t in range(len(flatbuffer.graph.tensors))}
+    return {
+        name: {
+            "min": np.full((1,) * ranks[name], low, np.float32),
+            "max": np.full((1,) * ranks[name], high, np.float32),
+        }
+        for name, (low, high) in ranges.items()
+    }
+
+
+def apply_static(content: bytes, ranges: Statistics, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
+    """Integer weights and activations for `chosen`; a flatbuffer as the quantizer leaves it."""
     quantizer = _quantizer(content)
     for op in chosen:
         scope, kind = _scope(op), _kind(op)
         if op.integer:
             quantizer.add_static_config(scope, kind, recipe.activation_bits, WEIGHT_BITS)
-        else:
+        elif op.kind == "FULLY_CONNECTED" or recipe.activation_bits == WEIGHT_BITS:
+            # A map that kernels quantize on the fly has 8 bits and one scale; rows have a scale each.
             quantizer.add_dynamic_config(scope, kind, WEIGHT_BITS)
-    return _run(quantizer, content, ranges)
+    return _run(quantizer, ranges)
 
 
 def _weights_only(content: bytes, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
@@ -238,7 +278,7 @@ def _weights_only(content: bytes, recipe: Recipe, chosen: Sequence[Operation]) -
             quantizer.update_quantization_recipe(_scope(op), _kind(op), half, AlgorithmName.FLOAT_CASTING)
         elif recipe.name == "dynamic" and op.kind in WEIGHTS_ONLY:
             quantizer.add_dynamic_config(_scope(op), _kind(op), WEIGHT_BITS)
-    return _run(quantizer, content, None)
+    return _run(quantizer, None)
 
 
 def _quantizer(content: bytes) -> Any:
@@ -247,19 +287,10 @@ def _quantizer(content: bytes) -> Any:
     return quantizer.Quantizer(bytearray(content))
 
 
-def _run(quantizer: Any, content: bytes, ranges: Ranges | None) -> bytes:
-    if not quantizer.get_quantization_recipe():
-        return content
-    statistics = None
-    if ranges is not None:
-        flatbuffer = Flatbuffer(content)
-        names = {flatbuffer.name(t): (1,) * len(flatbuffer.shape(t)) for t in range(len(flatbuffer.graph.tensors))}
-        statistics = {
-            name: {"min": np.full(names[name], low, np.float32), "max": np.full(names[name], high, np.float32)}
-            for name, (low, high) in ranges.items()
-        }
-    result = quantizer.quantize(statistics, enable_progress_report=False, enable_progress_bar=False)
-    return Flatbuffer(bytes(result.quantized_model)).to_bytes()
+def _run(quantizer: Any, ranges: Statistics | None) -> bytes:
+    with redirect_stderr(io.StringIO()):  # it draws progress bars of its own
+        result = quantizer.quantize(ranges, enable_progress_report=False, enable_progress_bar=False)
+    return bytes(result.quantized_model)
 
 
 def _kind(op: Operation) -> Any:

@@ -8,16 +8,19 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import ModelCard
-from maskconver_mobile.converters.calibration import Ranges, Tensor, measure_ranges
+from maskconver_mobile.converters.calibration import Tensor, measure_ranges
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.pixel_input import pixel_ranges
 from maskconver_mobile.converters.quantize import (
     NETWORK,
     Operation,
     apply_static,
     check_quantizable,
     find_recipe,
+    integer_tensors,
     operations,
     prepare,
+    statistics,
 )
 from maskconver_mobile.errors import MaskConverError
 
@@ -82,12 +85,16 @@ def analyse(
         raise MaskConverError(f"recipe {recipe} has no integer activations to analyse; choose int8 or int16x8")
     if not calibration:
         raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
-    float_model = _cut_at_heads(prepare(content, card, chosen))
-    ranges = measure_ranges(float_model, calibration)
+    prepared = prepare(content, card, chosen)
+    float_model = _cut_at_heads(prepared)
+    found = _network(float_model)
+    names = integer_tensors(float_model, found)
+    measured = measure_ranges(float_model, names, calibration, chosen.activation_bits)
+    if prepared is not content:
+        measured |= pixel_ranges(float_model)
+    ranges = statistics(float_model, measured)
     inputs = calibration[:probes]
     expected = [_run(float_model, value) for value in inputs]
-    found = _network(float_model)
-
     def noise(operations: Sequence[Operation]) -> float:
         quantized = apply_static(float_model, ranges, chosen, operations)
         return float(np.mean([_noise(a, _run(quantized, x)) for x, a in zip(inputs, expected, strict=True)]))

@@ -16,15 +16,18 @@ class Rewrites:
         fold_pooled_branch: the ASPP's image-level branch enters the projection as a bias (`network.aspp`).
         fold_normalisation: the division by std moves into the first convolution (`network.backbone`).
         lazy_embeddings: the mask embedding head's last layers run on K gathered rows (`fast.mask_kernels`).
+        lazy_windows: so do the layers before those, on the windows that they see (`fast.gather_embeddings`).
         fold_classifier: the per-pixel head's last layer moves into the mask kernels (`fast.mask_logits`).
         two_stage_top_k: peaks on logits, then top-K over locations and over their classes (`fast.proposals`).
-        cell_merge: the panoptic merge decides whole cells where it can (`fast.panoptic`).
+        fast_merge: the panoptic merge compares the masks that can win a cell, not all of them (`fast_merge.panoptic`).
+            It needs operators that only LiteRT's CPU kernels have: IF, and SCATTER_ND that sums.
     """
 
     split_depthwise: bool = False
     fold_pooled_branch: bool = False
     fold_normalisation: bool = False
     lazy_embeddings: bool = False
+    lazy_windows: bool = False
     fold_classifier: bool = False
     two_stage_top_k: bool = False
     fast_merge: bool = False
@@ -37,6 +40,7 @@ TARGETS: dict[Target, Rewrites] = {
         fold_pooled_branch=True,
         fold_normalisation=True,
         lazy_embeddings=True,
+        lazy_windows=True,
         fold_classifier=True,
         two_stage_top_k=True,
         fast_merge=True,
@@ -45,9 +49,9 @@ TARGETS: dict[Target, Rewrites] = {
         fold_pooled_branch=True,
         fold_normalisation=True,
         lazy_embeddings=True,
+        lazy_windows=True,
         fold_classifier=True,
         two_stage_top_k=True,
-        fast_merge=True,
     ),
 }
 

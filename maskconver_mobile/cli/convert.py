@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from maskconver_mobile.card import InputType, Level
-from maskconver_mobile.cli.parameters import Size
+from maskconver_mobile.cli.parameters import Size, calibration_options
 
 if TYPE_CHECKING:
     from maskconver_mobile.converters.targets import Target
@@ -56,25 +56,67 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of the weights.",
 )
+@click.option(
+    "--quantize",
+    type=click.Choice(["none", "float16", "dynamic", "int8", "int16x8"]),
+    default="none",
+    show_default=True,
+    help="Recipe; float16 is --precision float16. Integer activations need --calibration.",
+)
+@calibration_options
 @click.option("--labels", type=click.Path(path_type=Path), help="Category names, JSON in the COCO panoptic format.")
 def command(
-    level: Level, target: "Target", input_type: InputType, output_size: tuple[int, int] | None, **options: Any
+    level: Level,
+    target: "Target",
+    input_type: InputType,
+    output_size: tuple[int, int] | None,
+    quantize: str,
+    calibration: Path | None,
+    num_calibration: int,
+    keep_float: tuple[str, ...],
+    gate: Path | None,
+    max_loss: float,
+    **options: Any,
 ) -> None:
-    """Turn a Model Garden checkpoint into one self-describing model file.
+    r"""Turn a Model Garden checkpoint into one self-describing model file.
 
     \b
     maskconver-mobile convert --config maskconver_256.yaml --checkpoint ckpt-500000 --output maskconver_256.tflite
+    maskconver-mobile convert --config maskconver_256.yaml --checkpoint ckpt-500000 --output maskconver_int8.tflite \\
+        --quantize int8 --calibration photos
     """
     _require_converter(options["output"])
     from rich.console import Console
 
+    from maskconver_mobile.cli.progress import progress, show_skipped
     from maskconver_mobile.converters.convert import convert
     from maskconver_mobile.converters.spec import GraphSpec
 
     spec = GraphSpec(level=level, target=target, input_type=input_type, output_size=output_size)
-    with Console(stderr=True).status("Converting"):
-        card = convert(spec=spec, **options)
     output: Path = options["output"]
+    if quantize in ("none", "float16"):
+        if calibration or keep_float or gate:
+            raise click.UsageError("--calibration, --keep-float and --gate need --quantize dynamic, int8 or int16x8")
+        if quantize == "float16":
+            options["precision"] = quantize
+        with Console(stderr=True).status("Converting"):
+            card = convert(spec=spec, **options)
+    else:
+        from maskconver_mobile.converters.quantize_file import convert_quantized
+
+        done = convert_quantized(
+            quantize,
+            spec=spec,
+            calibration=calibration,
+            num_calibration=num_calibration,
+            keep_float=keep_float,
+            gate=gate,
+            max_loss=max_loss,
+            progress=progress,
+            **options,
+        )
+        show_skipped(done.skipped)
+        card = done.card
     height, width = card.input_size
     size = output.stat().st_size / 1e6
     click.echo(f"{output}  {size:.1f} MB  {card.recipe}, {height}x{width} {card.input_type}, level {card.level}")

@@ -1,6 +1,9 @@
 """Parameter types that several verbs share."""
 
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,3 +20,29 @@ class Size(click.ParamType[tuple[int, int]]):
             self.fail(f"{value!r} is no size; write HEIGHTxWIDTH such as 480x640", param, ctx)
         height = int(match[1])
         return height, int(match[2] or height)
+
+
+def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of verbs that quantize: `calibration`, `num_calibration`, `keep_float`, `gate`, `max_loss`."""
+    folder = click.Path(path_type=Path)
+    for option in (
+        click.option(
+            "--max-loss",
+            type=click.FloatRange(0, 1),
+            default=0.07,
+            show_default=True,
+            help="Share of the gate's pixels whose category may change.",
+        ),
+        click.option("--gate", type=folder, help="Write only what agrees with the float model on these images."),
+        click.option("--keep-float", multiple=True, help="Layer path or pattern, such as 'class_head/*', to leave float."),
+        click.option(
+            "--num-calibration",
+            type=click.IntRange(1, 1000),
+            default=64,
+            show_default=True,
+            help="Images to calibrate on.",
+        ),
+        click.option("--calibration", type=folder, help="Folder of images like those of later use; int8 and int16x8."),
+    ):
+        command = option(command)
+    return command

@@ -56,6 +56,7 @@ def random_weights(seed: int = 0) -> Recorder:
         if path.endswith(("bias", "beta", "moving_mean")):
             return rng.normal(0, 0.1, shape).astype(np.float32)
         fan_in = np.prod(shape[:2]) if "depthwise" in path else np.prod(shape[:-1])
-        return rng.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
+        gain = 4e-5 if "class_head/_classifier" in path else 2.0  # no probability rounds to 1, so that none tie
+        return rng.normal(0, np.sqrt(gain / fan_in), shape).astype(np.float32)
 
     return Recorder(make)

@@ -22,8 +22,9 @@ def read_everything(weights: Weights, config: Path) -> None:
     settings = read_config(config)
 
     def trace(image: tf.Tensor) -> tf.Tensor:
-        heads = maskconver(Layers(TensorFlowOps(), weights, settings.norm_epsilon), settings, image)
-        return heads.classes.features
+        layers = Layers(TensorFlowOps(), weights, settings.norm_epsilon)
+        heads = maskconver(layers, settings, image)
+        return heads.classes.dense(layers)
 
     tf.function(trace, autograph=False).get_concrete_function(tf.TensorSpec([1, *settings.input_size, 3]))
     read_tail(weights, settings)

@@ -1,11 +1,13 @@
 """Each rewrite alone gives the reference's answer, and the structure that it is there for."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from checkpoints import random_weights
 from models import TINY, Models, run_tflite
 
 from maskconver_mobile.converters import fast, postprocess, targets
@@ -120,3 +122,20 @@ def test_a_gpu_graph_has_no_foreign_operator(level: str, models: Models) -> None
 def test_no_loops_and_flat_gathers(level: str, target: str, models: Models) -> None:
     counts = inspect_model(models.get(level, target)).operator_counts
     assert not counts.keys() & {"WHILE", "GATHER_ND"}
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_windows_where_they_pay(layer_norm: bool) -> None:
+    """Few proposals on a large map: the last convolutions of the mask embedding head run around them only."""
+    config = read_config(TINY / "config.yaml").with_input_size((224, 160))
+    head = replace(config.mask_embedding_head, use_layer_norm=layer_norm, kernel_size=5)
+    config = replace(config, mask_embedding_head=head, num_instances=9)
+    weights = random_weights()
+    image = np.random.default_rng(0).integers(0, 256, (1, 224, 160, 3), np.uint8)
+    plain, lazy = (to_tflite(config, weights, GraphSpec(target=target)) for target in ("reference", "cpu"))
+    expected, found = run_tflite(plain, image), run_tflite(lazy, image)
+    np.testing.assert_array_equal(found["classes"], expected["classes"])
+    magnitude = np.abs(expected["mask_logits"]).max()
+    np.testing.assert_allclose(found["mask_logits"], expected["mask_logits"], atol=1e-4 * magnitude, rtol=0)
+    shapes = {tuple(tensor["shape"]) for tensor in Interpreter(model_content=lazy).get_tensor_details()}
+    assert (9 * 5 * 5, 24) in shapes

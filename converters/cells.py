@@ -1,0 +1,224 @@
+"""A panoptic merge in cells: who can win where, and who does.
+
+Between four neighbouring mask values bilinear interpolation is convex: in that cell a mask's logit, and so its p =
+probability times score, stays between the least and the largest of the four. Only masks whose largest p reaches the
+largest of all least p can win there, on photographs mostly one or two of K.
+
+Comparisons are arithmetic, which runs in the delegate: clamp((a - b) 2^60) is 1 where a > b and 0 elsewhere, if values
+that differ do so by more than 2^-60. Kernels round p to 0 below 2^-126; lifted by that, what is not 0 is at least 1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskconver_mobile.converters.folding import Array
+from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
+
+LIFT = 2.0**126
+STEP = 2.0**60
+ROUNDING = 1e-4
+REFINED_FROM = 12
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The output image in cells.
+
+    Attributes:
+        nodes: mask logits at the corners of cells [rows + 1, columns + 1, K].
+        cells: (rows, columns).
+        pixels: (height, width) of a cell.
+        border: (height, width) of what lies outside the image on each side, in pixels.
+        hard_sigmoid: whether probabilities are relu6(x + 3) * 0.16667.
+    """
+
+    nodes: Tensor
+    cells: tuple[int, int]
+    pixels: tuple[int, int]
+    border: tuple[int, int]
+    hard_sigmoid: bool
+
+    @property
+    def count(self) -> int:
+        """Number of cells."""
+        return self.cells[0] * self.cells[1]
+
+    @property
+    def refined(self) -> bool:
+        """Whether a cell is a quarter of the area between four mask values."""
+        return self.border == (0, 0)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The outcome of a knockout among m masks in each of n cells.
+
+    Attributes:
+        members: the cells, int32 [n].
+        ids: of the masks, int32 [m * n], those of the first slot in all cells first; slots are in bit-reversed order.
+        rounds: for each round, in pixels, 1 where the upper half's mask wins: [m / 2 * n, P], ..., [n, P].
+        areas: pixels won [m, n].
+    """
+
+    members: Tensor
+    ids: Tensor
+    rounds: tuple[Tensor, ...]
+    areas: Tensor
+
+
+def cell_grid(ops: TensorFlowOps, logits: Tensor, size: tuple[int, int], *, hard_sigmoid: bool) -> Grid | None:
+    """The cells of an image of `size` over masks [1, h, w, K]; None where pixels do not fall evenly into cells.
+
+    Beyond the outermost mask values interpolation repeats them, so the map grows by one value on each side, and the
+    image ends in the middle of the outer cells. Large cells are cut in four, which leaves fewer candidates in each; the
+    outer ones outside the image are dropped.
+    """
+    _, height, width, k = ops.shape(logits)
+    scale = (size[0] // height, size[1] // width)
+    even = size == (height * scale[0], width * scale[1]) and scale[0] % 2 == scale[1] % 2 == 0
+    refined = min(scale) >= REFINED_FROM
+    factor = 2 if refined else 1
+    exact_in_float = (height + 2) * (width + 2) * factor**2 * k < 2**24
+    if not even or min(scale) < 4 or k == 1 or not exact_in_float:
+        return None
+    nodes = logits
+    for axis, n in ((1, height), (2, width)):
+        nodes = ops.concat([ops.slice(nodes, axis, 0, 1), nodes, ops.slice(nodes, axis, n - 1, n)], axis)
+    if refined:
+        nodes = ops.refine(nodes, 2)
+        for axis, n in ((1, 2 * height), (2, 2 * width)):
+            nodes = ops.slice(nodes, axis, 1, n + 2)
+    cells = (2 * height, 2 * width) if refined else (height + 1, width + 1)
+    border = (0, 0) if refined else (scale[0] // 2, scale[1] // 2)
+    pixels = (scale[0] // factor, scale[1] // factor)
+    return Grid(ops.reshape(nodes, [cells[0] + 1, cells[1] + 1, k]), cells, pixels, border, hard_sigmoid)
+
+
+def probability(ops: TensorFlowOps, logits: Tensor, *, hard_sigmoid: bool) -> Tensor:
+    """Mask probabilities, as `postprocess.panoptic` has them."""
+    return ops.relu6(logits + 3.0) * 0.16667 if hard_sigmoid else ops.sigmoid(logits)
+
+
+def exceeds(ops: TensorFlowOps, a: Tensor, b: Tensor) -> Tensor:
+    """1 where a > b, else 0."""
+    return ops.clip01((a - b) * STEP)
+
+
+def candidates(ops: TensorFlowOps, grid: Grid, scores: Tensor) -> Tensor:
+    """1 for each mask that can win a pixel of a cell, else 0: [cells, K].
+
+    Where p is 0 for all, the first wins by the rule of ties, so it is a candidate wherever the bound is 0.
+    """
+    k = ops.shape(scores)[0]
+    p = probability(ops, grid.nodes, hard_sigmoid=grid.hard_sigmoid) * scores * LIFT
+    p = ops.reshape(p, [1, *ops.shape(p)])
+    largest = ops.reshape(ops.window_max(p, 2), [grid.count, k])
+    least_negated = ops.reshape(ops.window_max(p * -1.0, 2), [grid.count, k])
+    bound = ops.reshape(ops.max(least_negated * (ROUNDING - 1), -1), [grid.count, 1])
+    return exceeds(ops, largest + ops.constant(np.eye(1, k)), bound)
+
+
+def contest(ops: TensorFlowOps, grid: Grid, members: Tensor, can_win: Tensor, m: int, scores: Tensor) -> Contest:
+    """Let the first m candidates of each member cell compete in each of its pixels.
+
+    The j-th candidate's id is the number of masks that fewer than j + 1 candidates precede or are. Neighbours meet
+    first, the later one wins if it is strictly better: so ties go to the lower id. Slots in bit-reversed order make
+    neighbours the two halves of a tensor, in every round.
+
+    Args:
+        ops: operations.
+        grid: the cells.
+        members: int32 [n], those that take part.
+        can_win: their candidates [n, K]; where there are fewer than m, others fill up.
+        m: a power of two.
+        scores: [K].
+    """
+    n, k = ops.shape(can_win)
+    ranks = ops.dense(can_win, np.triu(np.ones((k, k), np.float32))[:, :-1], np.zeros(k - 1, np.float32))
+    order = bit_reversed(m).reshape(m, 1, 1) + 1
+    slots = ops.sum(ops.clip01(ops.constant(order) - ops.reshape(ranks, [1, n, k - 1])), -1)
+    ids = ops.cast(ops.reshape(slots, [m * n]), np.int32)
+    p = probability(ops, pixel_logits(ops, grid, members, slots), hard_sigmoid=grid.hard_sigmoid)
+    p = p * ops.reshape(ops.gather(scores, ids), [m * n, 1]) * LIFT
+    rounds = []
+    while ops.shape(p)[0] > n:
+        lower, upper = halves(ops, p)
+        rounds.append(exceeds(ops, upper, lower))
+        p = ops.maximum(lower, upper)
+    return Contest(members, ids, tuple(rounds), ops.reshape(won_areas(ops, rounds), [m, n]))
+
+
+def pixel_logits(ops: TensorFlowOps, grid: Grid, members: Tensor, slots: Tensor) -> Tensor:
+    """Logits [m * n, P] of masks `slots` [m, n] in the P pixels of the member cells, from their four corners."""
+    m, n = ops.shape(slots)
+    _, across, k = ops.shape(grid.nodes)
+    cell = np.arange(grid.count)
+    corner = (cell // (across - 1) * across + cell % (across - 1)) * k
+    first = ops.cast(ops.gather(ops.constant(corner, np.int32), members), np.float32)
+    places = ops.reshape(slots + ops.reshape(first, [1, n]), [m * n, 1]) + ops.constant(
+        np.array([0, 1, across, across + 1]) * k
+    )
+    corners = ops.gather(ops.reshape(grid.nodes, [-1]), ops.cast(places, np.int32))
+    weights = bilinear_weights(*grid.pixels)
+    return ops.dense(corners, weights, np.zeros(weights.shape[1], np.float32))
+
+
+def won_areas(ops: TensorFlowOps, rounds: list[Tensor]) -> Tensor:
+    """Pixels won [m * n]: from the final back to the first round, who beats whom of those that get that far."""
+    alive = (1.0 - rounds[-1], rounds[-1])
+    for wins in rounds[-2::-1]:
+        both = ops.concat(alive, 0)
+        upper = both * wins
+        alive = (both - upper, upper)
+    return ops.concat([ops.sum(part, -1) for part in alive], 0)
+
+
+def paint(ops: TensorFlowOps, found: Contest, values: Tensor) -> Tensor:
+    """The value [K] of each pixel's winner: [n, P]. Exact for integers below 2^24."""
+    painted = ops.reshape(ops.gather(values, found.ids), [-1, 1])
+    for wins in found.rounds:
+        lower, upper = halves(ops, painted)
+        painted = lower + wins * (upper - lower)
+    return painted
+
+
+def assemble(ops: TensorFlowOps, grid: Grid, cells: Tensor) -> Tensor:
+    """The image [height, width] from cells [cells, P]."""
+    rows, columns = grid.cells
+    height, width = grid.pixels
+    image = ops.transpose(ops.reshape(cells, [rows, columns, height, width]), [0, 2, 1, 3])
+    image = ops.reshape(image, [rows * height, columns * width])
+    for axis, border in enumerate(grid.border):
+        image = ops.slice(image, axis, border, ops.shape(image)[axis] - border)
+    return image
+
+
+def part_inside(grid: Grid) -> Array:
+    """Which part of each cell lies in the image: 1, 1/2 or 1/4 [cells].
+
+    What lies outside repeats what lies inside, so that part of what is counted in the cell counts.
+    """
+    lines = []
+    for n, pixels, border in zip(grid.cells, grid.pixels, grid.border, strict=True):
+        edges = np.clip(np.arange(n + 1) * pixels, border, n * pixels - border)
+        lines.append(np.diff(edges) / pixels)
+    return np.outer(*lines).ravel().astype(np.float32)
+
+
+def halves(ops: TensorFlowOps, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The first and the second half of the rows."""
+    n = ops.shape(x)[0]
+    return ops.slice(x, 0, 0, n // 2), ops.slice(x, 0, n // 2, n)
+
+
+def bit_reversed(m: int) -> np.typing.NDArray[np.int_]:
+    """0 ... m - 1 by their bits read backwards; m a power of two."""
+    bits = m.bit_length() - 1
+    return np.arange(m).reshape([2] * bits).transpose(range(bits)[::-1]).ravel()
+
+
+def bilinear_weights(height: int, width: int) -> Array:
+    """Weights [4, height * width] of the corners (top left, top right, bottom left, bottom right) at pixel centres."""
+    y, x = (np.stack([1 - t, t]) for t in ((np.arange(n) + 0.5) / n for n in (height, width)))
+    return np.einsum("ip,jq->ijpq", y, x).reshape(4, -1).astype(np.float32)

@@ -1,0 +1,292 @@
+"""Quantization recipes applied to a float ONNX model of ours."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from maskconver_mobile.card import ModelCard
+from maskconver_mobile.converters.calibration import Ranges, Tensor
+from maskconver_mobile.converters.quantize import NETWORK, Operation, find_recipe, select
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.onnx_file import attach, read_tail
+
+LARGE = 1024
+"""Constants of more values than this are weights, which `float16` files store in half precision."""
+INTEGER = ("Conv", "Relu", "Add", "Concat", "Resize", "GlobalAveragePool", "AveragePool")
+KEEPS_SCALE = ("Resize",)
+"""Operators whose output has its input's scale: then they work on the integers themselves."""
+RECIPES = ("float16", "dynamic", "int8")
+WEIGHT_LIMIT = 63
+"""Largest magnitude of an integer weight. Processors without a dot product instruction add two products of a byte and a
+weight in 16 bits, which 7 bits of weight keep from overflowing: 2 * 255 * 63 < 2^15."""
+
+
+def quantize_onnx(
+    content: bytes,
+    card: ModelCard,
+    recipe: str,
+    *,
+    calibration: Sequence[Tensor] = (),
+    keep_float: Sequence[str] = (),
+    on_image: Callable[[], None] = lambda: None,
+) -> bytes:
+    """Quantize a float32 model of ours; see `quantize.quantize` for what goes in and comes out.
+
+    Raises:
+        MaskConverError: the model is quantized already, ONNX has no such recipe, it needs calibration inputs and
+            there are none, or a pattern matches no layer.
+    """
+    chosen = find_recipe(recipe)
+    if recipe not in RECIPES:
+        raise MaskConverError(f"recipe {recipe} is not for .onnx files; choose from {', '.join(RECIPES)}")
+    if card.recipe != "float32":
+        raise MaskConverError(
+            f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
+        )
+    model = onnx.load_model_from_string(content)
+    tail = read_tail({entry.key: entry.value for entry in model.metadata_props}, card.name)
+    if recipe == "float16":
+        halve_weights(model)
+    else:
+        operations = select(find_operations(model), keep_float)
+        if chosen.activation_bits and not calibration:
+            raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
+        names = {op.name for op in operations if op.integer}
+        if chosen.activation_bits:
+            weights_only = {op.name for op in operations if not op.integer}
+            apply_static(model, names, weights_only, measure_ranges(model, calibration, on_image))
+        else:
+            apply_dynamic(model, names)
+    tools = {**card.tools, "onnxruntime": version("onnxruntime")}
+    return attach(_finished(model), replace(card, recipe=recipe, tools=tools), tail)
+
+
+def find_operations(model: onnx.ModelProto) -> list[Operation]:
+    """What can be quantized, in the graph's order; what stays float is the same as in `quantize.operations`."""
+    layers = {node.name: node.name.rpartition("/")[0] for node in model.graph.node}
+    normed = {layers[node.name] for node in model.graph.node if node.op_type == "Sqrt"}
+    maps = {value.name for value in model.graph.value_info if len(value.type.tensor_type.shape.dim) == 4}
+    found = []
+    for node in model.graph.node:
+        layer = layers[node.name]
+        on_map = NETWORK.match(node.name) is not None and node.output[0] in maps
+        in_network = on_map and not layer.endswith("_classifier")
+        if in_network and node.op_type in (("Conv",) if layer in normed else INTEGER):
+            found.append(Operation(node.op_type, node.name, layer, integer=True))
+        elif node.op_type == "Gemm":
+            found.append(Operation(node.op_type, node.name, layer, integer=False))
+    return found
+
+
+def measure_ranges(
+    model: onnx.ModelProto, inputs: Iterable[Tensor], on_image: Callable[[], None] = lambda: None
+) -> Ranges:
+    """Smallest and largest value of every float tensor that an operator computes.
+
+    Args:
+        model: a float model.
+        inputs: tensors of the type that it takes.
+        on_image: called after each.
+    """
+    probed = onnx.ModelProto()
+    probed.CopyFrom(model)
+    graph = probed.graph
+    outputs = {value.name for value in graph.output}
+    graph.output.extend(
+        value for value in graph.value_info if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    )
+    names = [value.name for value in graph.output if value.name not in outputs]
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(probed.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    for value in inputs:
+        values = session.run(names, {"image": value})
+        low = np.minimum(low, [v.min() for v in values])
+        high = np.maximum(high, [v.max() for v in values])
+        on_image()
+    return {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
+
+
+def halve_weights(model: onnx.ModelProto) -> None:
+    """Store large constants in half precision, with a Cast behind each; all arithmetic stays float32."""
+    editor = _Editor(model)
+    casts = []
+    for name, value in editor.constants.items():
+        if value.dtype == np.float32 and value.size > LARGE:
+            half = editor.constant(f"{name}_half", value.astype(np.float16))
+            casts.append(helper.make_node("Cast", [half], [name], name=f"{name}_cast", to=onnx.TensorProto.FLOAT))
+    editor.finish([*casts, *model.graph.node])
+
+
+def apply_static(model: onnx.ModelProto, chosen: set[str], weights_only: set[str], ranges: Ranges) -> None:
+    """Put QuantizeLinear and DequantizeLinear around the chosen operators, which runtimes merge into integer ones.
+
+    Activations are bytes with a zero point, weights per channel and symmetric (`WEIGHT_LIMIT`), and biases 32 bits.
+
+    Args:
+        model: changed in place.
+        chosen: operators by name.
+        weights_only: Gemm operators whose weights alone become integers.
+        ranges: of all float tensors, by name.
+    """
+    editor = _Editor(model)
+    inner = _before_relu(model, chosen)
+    for node in model.graph.node:
+        if node.name not in chosen:
+            if node.name in weights_only:
+                node.input[1] = editor.integer_weights(node.input[1], axis=1)
+            node.input[:] = [editor.stand_ins.get(name, name) for name in node.input]
+            editor.nodes.append(node)
+            continue
+        source, output = node.input[0], node.output[0]
+        for i, name in enumerate(node.input):
+            if name in ranges and name not in inner:
+                node.input[i] = editor.pair(name, *_scale(ranges[name]))
+        if node.op_type == "Conv":
+            weights = editor.constants[node.input[1]]
+            node.input[1] = editor.integer_weights(node.input[1], axis=0)
+            if len(node.input) > 2:
+                node.input[2] = editor.integer_bias(node.input[2], editor.scales[source], weights)
+        editor.nodes.append(node)
+        if output not in inner:
+            scale = editor.scales[source] if node.op_type in KEEPS_SCALE else _scale(ranges[output])
+            editor.pair(output, *scale)
+    editor.finish(editor.nodes)
+
+
+def _before_relu(model: onnx.ModelProto, chosen: set[str]) -> set[str]:
+    """Tensors between an operator and the Relu that runtimes merge with it; both must be chosen."""
+    made = {node.output[0]: node for node in model.graph.node}
+    reads = Counter(name for node in model.graph.node for name in node.input)
+    return {
+        node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Relu" and node.name in chosen
+        if reads[node.input[0]] == 1 and made[node.input[0]].op_type in ("Conv", "Add")
+        if made[node.input[0]].name in chosen
+    }
+
+
+def apply_dynamic(model: onnx.ModelProto, chosen: set[str]) -> None:
+    """Integer weights for the chosen dense convolutions, whose inputs are quantized by their own range at each run."""
+    editor = _Editor(model)
+    for node in model.graph.node:
+        weights = editor.constants.get(node.input[1]) if node.name in chosen and node.op_type == "Conv" else None
+        if weights is None or weights.shape[1] == 1:
+            editor.nodes.append(node)
+            continue
+        editor.dynamic_conv(node, weights)
+    editor.finish(editor.nodes)
+
+
+class _Editor:
+    """A graph being rewritten: its constants, the nodes so far, and what stands in for a tensor that was quantized."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.graph = model.graph
+        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self.added: dict[str, NDArray[Any]] = {}
+        self.nodes: list[onnx.NodeProto] = []
+        self.stand_ins: dict[str, str] = {}
+        self.scales: dict[str, tuple[np.float32, np.uint8]] = {}
+
+    def constant(self, name: str, value: Any) -> str:
+        self.added[name] = np.asarray(value)
+        return name
+
+    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def pair(self, tensor: str, scale: np.float32, zero: np.uint8) -> str:
+        """Quantize and dequantize a tensor, once."""
+        if tensor not in self.stand_ins:
+            self.scales[tensor] = scale, zero
+            numbers = [self.constant(f"{tensor}_scale", scale), self.constant(f"{tensor}_zero", zero)]
+            integers = self.node("QuantizeLinear", [tensor, *numbers], f"{tensor}_quantized")
+            self.stand_ins[tensor] = self.node("DequantizeLinear", [integers, *numbers], f"{tensor}_dequantized")
+        return self.stand_ins[tensor]
+
+    def integer_weights(self, name: str, axis: int) -> str:
+        """Replace float weights by integers per channel of an axis, with a DequantizeLinear behind them."""
+        if name not in self.stand_ins:
+            integers, scales = _per_channel(self.constants[name], axis)
+            zeros = self.constant(f"{name}_zero", np.zeros(len(scales), np.int8))
+            inputs = [self.constant(f"{name}_quantized", integers), self.constant(f"{name}_scale", scales), zeros]
+            self.stand_ins[name] = self.node("DequantizeLinear", inputs, f"{name}_dequantized", axis=axis)
+        return self.stand_ins[name]
+
+    def integer_bias(self, name: str, activation: tuple[np.float32, np.uint8], weights: NDArray[Any]) -> str:
+        """A bias in units of the products that it is added to."""
+        scales = activation[0] * _per_channel(weights, 0)[1]
+        stem = f"{name}_{len(self.nodes)}"
+        integers = np.clip(np.round(self.constants[name] / scales.astype(np.float64)), -(2**31), 2**31 - 1)
+        numbers = [
+            self.constant(f"{stem}_quantized", integers.astype(np.int32)),
+            self.constant(f"{stem}_scale", scales),
+        ]
+        return self.node("DequantizeLinear", numbers, f"{stem}_dequantized", axis=0)
+
+    def dynamic_conv(self, node: onnx.NodeProto, weights: NDArray[Any]) -> None:
+        """Replace a convolution by an integer one between a dynamic quantization and its inverse."""
+        source, stem = node.input[0], node.name
+        if source not in self.stand_ins:
+            names = [f"{source}_{part}" for part in ("quantized", "scale", "zero")]
+            self.nodes.append(helper.make_node("DynamicQuantizeLinear", [source], names, name=names[0]))
+            self.stand_ins[source] = source
+        integers, scales = _per_channel(weights, 0)
+        inputs = [f"{source}_quantized", self.constant(f"{stem}_weights", integers), f"{source}_zero"]
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        summed = self.node("ConvInteger", inputs, f"{stem}_integers", **attributes)
+        summed = self.node("Cast", [summed], f"{stem}_sum", to=onnx.TensorProto.FLOAT)
+        per_channel = self.constant(f"{stem}_weight_scales", scales[:, None, None])
+        factor = self.node("Mul", [f"{source}_scale", per_channel], f"{stem}_factor")
+        bias = self.constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(weights), np.float32)
+        scaled = self.node("Mul", [summed, factor], f"{stem}_scaled")
+        self.node("Add", [scaled, self.constant(f"{stem}_bias", bias[:, None, None])], node.output[0])
+
+    def finish(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        """Put nodes and the constants that they use into the graph; shapes of intermediates are forgotten."""
+        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        used = {name for node in kept for name in node.input}
+        made = {name for node in kept for name in node.output}
+        constants = {**self.constants, **self.added}
+        del self.graph.node[:], self.graph.initializer[:], self.graph.value_info[:]
+        self.graph.node.extend(kept)
+        self.graph.initializer.extend(
+            numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
+            for name, value in constants.items()
+            if name in used - made
+        )
+
+
+def _scale(limits: tuple[float, float]) -> tuple[np.float32, np.uint8]:
+    """Scale and zero point of bytes for a range, which 0 belongs to."""
+    low, high = min(limits[0], 0.0), max(limits[1], 0.0)
+    scale = max(high - low, 1e-6) / 255
+    return np.float32(scale), np.uint8(round(-low / scale))
+
+
+def _per_channel(weights: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Symmetric integers and a scale per channel."""
+    others = tuple(i for i in range(weights.ndim) if i != axis)
+    scales = (np.maximum(np.abs(weights).max(others), 1e-9) / WEIGHT_LIMIT).astype(np.float32)
+    shape = [1] * weights.ndim
+    shape[axis] = -1
+    return np.round(weights / scales.reshape(shape)).astype(np.int8), scales
+
+
+def _finished(model: onnx.ModelProto) -> onnx.ModelProto:
+    """With shapes inferred anew, and checked."""
+    model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(model, full_check=True)
+    return model
