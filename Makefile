@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test fast-test lint types check parity clean
+.PHONY: demo test fast-test lint types check parity results clean
 
 demo: $(VENV)/.convert
 	$(BIN)/maskconver-mobile demo --output out
@@ -27,6 +27,9 @@ check: lint types test
 
 parity: $(VENV)/.dev
 	$(BIN)/python tests/parity.py
+
+results: $(VENV)/.dev
+	$(BIN)/python -m maskconver_mobile.benchmarks.results_page --output benchmarks/RESULTS.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }

@@ -108,8 +108,15 @@ def measure_ranges(
 def best_range(values: Sample, bits: int = 8) -> tuple[float, float]:
     """The part of the values' range, 0 included, whose steps leave the smallest mean squared error.
 
-    Clipping a few large values makes all steps finer; both ends are drawn in alike, as Banner et al. (2019, "Post
-    training 4-bit quantization of convolutional networks for rapid deployment") do with a fitted density instead of samples.
+    Clipping a few large values makes all steps finer; both ends are drawn in alike. Banner et al. (2019, "Post training
+    4-bit quantization of convolutional networks for rapid deployment") weigh the same two errors by a fitted density.
+
+    Args:
+        values: samples.
+        bits: of the integers.
+
+    Returns:
+        Low (not above 0) and high (not below 0).
     """
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
 

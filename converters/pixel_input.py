@@ -19,8 +19,11 @@ def fold_normalisation(content: bytes) -> bytes:
     """Rewrite `conv(scale * pixel + offset)` as `conv'(pixel)`; the input becomes float32 pixels 0..255.
 
     The kernel takes the scale and the bias takes what the kernel makes of the offset. The `SAME` border of the original
-    is 0 after normalisation, that is the mean colour before it, which no padding operator can spell: so rows and columns of
-    the mean colour, rounded to whole pixels, are joined to the image and the convolution is `VALID`.
+    is 0 after normalisation, that is the mean colour before it, which no padding operator can spell: so rows and
+    columns of the mean colour, rounded to whole pixels, are joined to the image and the convolution is `VALID`.
+
+    Raises:
+        MaskConverError: what stands between the image and the first convolution is no plain normalisation.
     """
     flatbuffer = Flatbuffer(content)
     graph = flatbuffer.graph

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,7 +162,9 @@ def quantize(
             raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
         prepared = prepare(content, card, chosen)
         kept = select(operations(prepared), keep_float)
-        ranges = measure_ranges(prepared, integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image)
+        ranges = measure_ranges(
+            prepared, integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image
+        )
         if prepared is not content:
             ranges |= pixel_ranges(prepared)
         quantized = apply_static(prepared, statistics(prepared, ranges), chosen, kept)

@@ -95,6 +95,7 @@ def analyse(
     ranges = statistics(float_model, measured)
     inputs = calibration[:probes]
     expected = [_run(float_model, value) for value in inputs]
+
     def noise(operations: Sequence[Operation]) -> float:
         quantized = apply_static(float_model, ranges, chosen, operations)
         return float(np.mean([_noise(a, _run(quantized, x)) for x, a in zip(inputs, expected, strict=True)]))

@@ -8,22 +8,34 @@ import click
 
 if TYPE_CHECKING:
     from maskconver_mobile.inspection import ModelInfo
+    from maskconver_mobile.partitions import Partitions
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
 def command(model: Path, as_json: bool) -> None:
-    """Show what a model file says and holds: card, tensors, operators, size."""
+    """Show what a model file says and holds: card, tensors, operators, delegate partitions, size."""
     from maskconver_mobile.inspection import inspect_model
 
     info = inspect_model(model)
+    partitions = _partitions(model)
     if as_json:
         import json
 
-        click.echo(json.dumps(_as_dict(info)))
+        click.echo(json.dumps(_as_dict(info) | {"partitions": {k: asdict(p) for k, p in partitions.items()}}))
     else:
-        _show(model, info)
+        _show(model, info, partitions)
+
+
+def _partitions(model: Path) -> "dict[str, Partitions]":
+    """How LiteRT's CPU and GPU delegates cut a TFLite graph; nothing for other formats."""
+    if model.suffix != ".tflite":
+        return {}
+    from maskconver_mobile.partitions import gpu_partitions, xnnpack_partitions
+
+    content = model.read_bytes()
+    return {"xnnpack": xnnpack_partitions(content), "gpu": gpu_partitions(content)}
 
 
 def _as_dict(info: "ModelInfo") -> dict[str, object]:
@@ -37,7 +49,7 @@ def _as_dict(info: "ModelInfo") -> dict[str, object]:
     }
 
 
-def _show(model: Path, info: "ModelInfo") -> None:
+def _show(model: Path, info: "ModelInfo", partitions: "dict[str, Partitions]") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -54,6 +66,7 @@ def _show(model: Path, info: "ModelInfo") -> None:
         "proposals": str(card.num_instances),
         "thresholds": f"score {card.object_mask_threshold:g}, overlap {card.overlap_threshold:g}, area {area}",
         "multiply-adds": f"{info.multiply_adds / 1e6:,.0f} M",
+        **{name: _describe(p) for name, p in partitions.items()},
         "source": ", ".join(f"{k} {v[:16]}" for k, v in card.source.items()),
         "written by": ", ".join(f"{k} {v}" for k, v in card.tools.items()),
     }
@@ -70,3 +83,8 @@ def _show(model: Path, info: "ModelInfo") -> None:
     console = Console()
     for table in (summary, tensors, operators):
         console.print(table)
+
+
+def _describe(p: "Partitions") -> str:
+    left = ", ".join(f"{count} {kind}" for kind, count in p.outside.items()) or "nothing"
+    return f"{p.count} partition{'s' * (p.count != 1)}, the largest of {p.largest} operators; left outside: {left}"

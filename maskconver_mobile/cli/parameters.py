@@ -34,7 +34,9 @@ def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Share of the gate's pixels whose category may change.",
         ),
         click.option("--gate", type=folder, help="Write only what agrees with the float model on these images."),
-        click.option("--keep-float", multiple=True, help="Layer path or pattern, such as 'class_head/*', to leave float."),
+        click.option(
+            "--keep-float", multiple=True, help="Layer path or pattern, such as 'class_head/*', to leave float."
+        ),
         click.option(
             "--num-calibration",
             type=click.IntRange(1, 1000),

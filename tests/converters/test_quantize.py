@@ -90,7 +90,11 @@ def test_the_network_is_integer_and_its_surroundings_are_not(integer: Path) -> N
     for kind in ("MAX_POOL_2D", "TOPK_V2", "RSQRT", "BATCH_MATMUL", "FULLY_CONNECTED", "LOGISTIC"):
         assert all(FLOAT32 in types(flatbuffer, op.outputs) for op in kinds[kind])
         assert all(FLOAT32 in types(flatbuffer, op.inputs) for op in kinds[kind])
-    assert [flatbuffer.name(op.outputs[0]).split("/")[1] for op in kinds["CONV_2D"] if INT8 not in types(flatbuffer, op.outputs)] == ["_classifier"]
+    assert [
+        flatbuffer.name(op.outputs[0]).split("/")[1]
+        for op in kinds["CONV_2D"]
+        if INT8 not in types(flatbuffer, op.outputs)
+    ] == ["_classifier"]
 
 
 def test_weights_are_quantized_per_channel(integer: Path) -> None:
@@ -218,7 +222,10 @@ def test_unreadable_images_are_skipped(plain: Path, photos: Path, tmp_path: Path
         ({"calibration": None}, "recipe int8 needs calibration images; give a folder of them with --calibration"),
         ({"calibration": Path("nowhere")}, "nowhere: no such folder"),
         ({"calibration": TINY}, "no images in this folder"),
-        ({"keep_float": ["class_haed/*"]}, "--keep-float 'class_haed/\\*' matches no layer; layers are named like backbone"),
+        (
+            {"keep_float": ["class_haed/*"]},
+            "--keep-float 'class_haed/\\*' matches no layer; layers are named like backbone",
+        ),
         ({"recipe": "int3"}, "unknown recipe 'int3'; known ones: float16, dynamic, int8, int16x8"),
         ({"gate": Path("nowhere")}, "nowhere: no such image"),
         ({"output": Path("model.onx")}, "model.onx: unknown model format '.onx'; name it"),
@@ -259,7 +266,12 @@ def test_command_line(
     shown = capfd.readouterr()
     assert "int8, 96x96 uint8, level masks" in shown.out
     assert "skipped 1 calibration images" in shown.err
-    assert [read_tflite(path).card.recipe for path in (direct, half, plain, later)] == ["int8", "float16", "float32", "int8"]
+    assert [read_tflite(path).card.recipe for path in (direct, half, plain, later)] == [
+        "int8",
+        "float16",
+        "float32",
+        "int8",
+    ]
     assert read_tflite(direct).card.name == "direct"
 
     refused: list[tuple[tuple[object, ...], str]] = [

@@ -1,0 +1,210 @@
+"""One page that says how fast the graphs are, made by one command from the bundled checkpoint.
+
+    python -m maskconver_mobile.benchmarks.results_page --output benchmarks/RESULTS.md
+
+Every comparison is interleaved in one run; a ratio is the median over rounds, with its quartiles.
+"""
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskconver_mobile.benchmarks.environment import record
+from maskconver_mobile.benchmarks.host import Measurement, ModelTiming, measure
+from maskconver_mobile.benchmarks.profile import Profile, profile
+from maskconver_mobile.card import Level
+from maskconver_mobile.converters.convert import convert
+from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.converters.targets import Target
+from maskconver_mobile.files import write_atomically
+from maskconver_mobile.inspection import inspect_model
+from maskconver_mobile.segmenter import DEFAULT_MODEL
+
+SIZES = (256, 640)
+LEVELS: tuple[Level, ...] = ("heads", "masks", "panoptic")
+TARGETS: tuple[Target, ...] = ("reference", "cpu")
+OUTPUT_SIZE = (640, 640)
+SGEMM = """
+import numpy, time
+n = 1536
+a, b = numpy.random.rand(2, n, n).astype(numpy.float32)
+times = []
+for _ in range(12):
+    start = time.perf_counter()
+    a @ b
+    times.append(time.perf_counter() - start)
+print(2 * n**3 / min(times) / 1e9)
+"""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One file to be measured."""
+
+    size: int
+    level: Level
+    target: Target
+    precision: str = "float32"
+    suffix: str = ".tflite"
+
+    def make(self, folder: Path) -> Path:
+        """Convert it, once."""
+        path = folder / f"{self.level}_{self.size}_{self.target}_{self.precision}{self.suffix}"
+        if not path.exists():
+            output = OUTPUT_SIZE if self.level == "panoptic" else None
+            spec = GraphSpec(level=self.level, target=self.target, output_size=output)
+            size = (self.size, self.size)
+            yaml, checkpoint = DEFAULT_MODEL.with_suffix(".yaml"), DEFAULT_MODEL.with_suffix("")
+            convert(yaml, checkpoint, path, spec=spec, precision=self.precision, input_size=size)
+        return path
+
+
+def sgemm_gflops(threads: int) -> float:
+    """The best of twelve 1536^3 float32 matrix products by NumPy's BLAS, in GFLOP/s, in a process of its own."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
+    environment |= {f"{name}_NUM_THREADS": str(threads) for name in ("OPENBLAS", "OMP", "MKL")}
+    command = [sys.executable, "-c", SGEMM]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603
+    return float(done.stdout)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def speedup(model: ModelTiming) -> str:
+    """How many times faster than the first model of its run, with quartiles."""
+    if model.ratio_to_first is None:
+        return "1"
+    r = model.ratio_to_first
+    return f"{1 / r.median:.2f} ({1 / r.p75:.2f} to {1 / r.p25:.2f})"
+
+
+def timed(measurement: Measurement, labels: Sequence[Sequence[str]]) -> list[list[str]]:
+    """One row a model: labels, p50, p90, speed-up."""
+    return [
+        [*label, f"{m.invoke.p50:.1f}", f"{m.invoke.p90:.1f}", speedup(m)]
+        for label, m in zip(labels, measurement.models, strict=True)
+    ]
+
+
+def targets_section(folder: Path, sizes: Sequence[int], seconds: float) -> Iterator[str]:
+    """Reference against the cpu target, level by level."""
+    yield "## Reference and cpu target\n"
+    yield (
+        "`reference` is the plain graph, `cpu` the default. Interleaved in one run; the last column says how many "
+        "times faster than the reference, median over rounds (quartiles).\n"
+    )
+    rows = []
+    settings = [("float32", 2), ("float32", 1), ("float16", 2)]
+    for size, level, (precision, threads) in itertools.product(sizes, LEVELS, settings):
+        graphs = [Graph(size, level, target, precision) for target in TARGETS]
+        found = measure([g.make(folder) for g in graphs], threads=threads, runs=6, warmup=1, min_seconds=seconds)
+        labels = [(str(g.size), g.level, g.precision, str(threads), g.target) for g in graphs]
+        rows += timed(found, labels)
+    yield table(("input", "level", "weights", "threads", "target", "p50 ms", "p90 ms", "times faster"), rows) + "\n"
+
+
+def work_section(folder: Path, sizes: Sequence[int]) -> Iterator[str]:
+    """Multiply-adds and bytes."""
+    yield "## Work\n"
+    rows = []
+    for size, level in itertools.product(sizes, LEVELS):
+        infos = [inspect_model(Graph(size, level, target).make(folder)) for target in TARGETS]
+        for target, info in zip(TARGETS, infos, strict=True):
+            share = info.multiply_adds / infos[0].multiply_adds
+            half = Graph(size, level, target, "float16").make(folder).stat().st_size
+            values = (f"{info.multiply_adds / 1e6:,.0f}", f"{100 * share:.0f} %")
+            rows.append((str(size), level, target, *values, f"{info.size / 1e6:.1f}", f"{half / 1e6:.1f}"))
+    head = ("input", "level", "target", "multiply-adds, M", "of reference", "float32 MB", "float16 MB")
+    yield table(head, rows) + "\n"
+
+
+def time_section(folder: Path, sizes: Sequence[int]) -> Iterator[str]:
+    """Where the time goes, and how near the convolutions come to the machine's matrix product."""
+    yield "## Where the time goes (level masks, float32, 2 threads)\n"
+    peak = sgemm_gflops(2)
+    yield f"NumPy's float32 matrix product reaches {peak:.0f} GFLOP/s on 2 threads here.\n"
+    for size in sizes:
+        for target in TARGETS:
+            path = Graph(size, "masks", target).make(folder)
+            found = profile(path, threads=2, runs=10 if size > 300 else 30)
+            if found.missing:
+                yield f"{size}, {target}: no profile ({found.missing})\n"
+                continue
+            yield f"**{size}, {target}**: {_efficiency(path, found, peak)}\n"
+            rows = [(f"{g.ms:.1f}", f"{100 * g.share:.0f} %", f"{g.count:.0f}", g.type) for g in found.by_type()[:8]]
+            yield table(("ms", "share", "count", "kernel"), rows) + "\n"
+
+
+def _efficiency(path: Path, found: Profile, peak: float) -> str:
+    kinds = {"CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "DEPTHWISE_CONV_2D"}
+    flops = 2 * sum(op.multiply_adds for op in inspect_model(path).operators if op.kind in kinds)
+    names = ("GEMM", "DWConv", "FULLY_CONNECTED", "BATCH_MATMUL")
+    ms = sum(op.ms for op in found.operators if any(name in op.type for name in names))
+    reached = flops / ms / 1e6
+    return f"convolutions and matrix products at {reached:.0f} GFLOP/s, {100 * reached / peak:.0f} % of that"
+
+
+def runtimes_section(folder: Path, sizes: Sequence[int], seconds: float) -> Iterator[str]:
+    """LiteRT and ONNX Runtime side by side."""
+    yield "## LiteRT and ONNX Runtime side by side (level masks, float32, 2 threads)\n"
+    rows = []
+    for size in sizes:
+        graphs = [Graph(size, "masks", t, suffix=suffix) for suffix in (".tflite", ".onnx") for t in TARGETS]
+        found = measure([g.make(folder) for g in graphs], threads=2, runs=6, warmup=1, min_seconds=2 * seconds)
+        names = {".tflite": "LiteRT", ".onnx": "ONNX Runtime"}
+        rows += timed(found, [(str(g.size), names[g.suffix], g.target) for g in graphs])
+    head = ("input", "runtime", "target", "p50 ms", "p90 ms", "times faster than LiteRT's reference")
+    yield table(head, rows) + "\n"
+    yield (
+        "The paper's table gives 17.12 ms (256) and 24.93 ms (640) on a device that it does not name; those figures "
+        "are not comparable with these.\n"
+    )
+
+
+def page(folder: Path, sizes: Sequence[int], seconds: float) -> str:
+    """The whole page as Markdown."""
+    machine = record()
+    load = ", ".join(f"{v:.1f}" for v in os.getloadavg())
+    versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    intro = [
+        "# Results\n",
+        "Made by `make results` from the bundled checkpoint; nothing on this page is edited by hand. The numbers are "
+        "of one server CPU and say how the graphs compare, not how fast a phone is.\n",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}, {versions}; "
+        f"load average at the start {load}; {time.strftime('%Y-%m-%d')}.\n",
+    ]
+    sections: list[Callable[[], Iterator[str]]] = [
+        lambda: targets_section(folder, sizes, seconds),
+        lambda: work_section(folder, sizes),
+        lambda: time_section(folder, sizes),
+        lambda: runtimes_section(folder, sizes, seconds),
+    ]
+    return "\n".join([*intro, *(line for section in sections for line in section())])
+
+
+def main() -> None:
+    """Parse the command line and write the page."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--models", type=Path, help="folder for the converted models; kept if given")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--seconds", type=float, default=8.0, help="each comparison lasts at least so long")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.models or Path(scratch)
+        write_atomically(options.output, page(folder, options.sizes, options.seconds).encode())
+
+
+if __name__ == "__main__":
+    main()
