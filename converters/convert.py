@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from maskconver_mobile.card import Category, ModelCard
@@ -28,6 +29,7 @@ def convert(
     precision: str = "float32",
     input_size: tuple[int, int] | None = None,
     labels: str | Path | None = None,
+    drop_unlabelled: bool = False,
 ) -> ModelCard:
     """Write one self-describing .tflite or .onnx file.
 
@@ -40,6 +42,8 @@ def convert(
         precision: of the weights, `float32` or `float16`.
         input_size: (height, width) instead of the configuration's.
         labels: JSON in the COCO panoptic categories format; COCO's own names for COCO's class count if not given.
+        drop_unlabelled: do not compute the classes that the label set does not name. Exact for the others, whose
+            proposals no longer compete with those.
 
     Returns:
         The card that stands in the file.
@@ -67,6 +71,12 @@ def convert(
     if spec.output_size is not None and spec.level != "panoptic":
         raise MaskConverError(f"an output size belongs to level panoptic; level {spec.level} has none")
     categories = _categories(settings, labels)
+    if drop_unlabelled:
+        if spec.level == "heads":
+            raise MaskConverError(
+                "level heads has the class map of all classes; dropping some needs level masks or panoptic"
+            )
+        spec = replace(spec, class_ids=tuple(sorted(c.id for c in categories)))
 
     with _quiet():
         from maskconver_mobile.converters.checkpoint import read_checkpoint

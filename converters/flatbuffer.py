@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.tflite_file import pack
 
-KINDS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+KINDS: dict[int, str] = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 FLOAT32 = schema.TensorType.FLOAT32
 
 
@@ -67,7 +67,7 @@ class Flatbuffer:
         data = self.model.buffers[self.graph.tensors[tensor].buffer].data
         return np.frombuffer(bytes(data), np.float32).reshape(self.shape(tensor))
 
-    def add_tensor(self, name: str, shape: list[int], values: NDArray[np.float32] | None = None) -> int:
+    def add_tensor(self, name: str, shape: list[int], values: NDArray[Any] | None = None) -> int:
         """A new float tensor, constant if it has values; returns its index."""
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.type = name.encode(), np.array(shape, np.int32), FLOAT32

@@ -1,6 +1,7 @@
 """Configuration, weights, fusion level and target -> one function of the image, ready for an exporter."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,7 +36,8 @@ def build(
         layers = Layers(ops, weights, config.norm_epsilon, chosen)
         input_scale = STD if chosen.fold_normalisation and spec.input_type == "uint8" else None
         heads = maskconver(layers, config, normalised(layers, image, spec.input_type), input_scale)
-        heatmap = heads.classes.dense(layers)
+        classes = heads.classes if spec.class_ids is None else heads.classes.only(spec.class_ids)
+        heatmap = classes.dense(layers)
         if spec.level == "heads":
             return {
                 "class_heatmap": heatmap,
@@ -43,6 +45,8 @@ def build(
                 "pixel_embeddings": heads.pixel_embeddings.dense(layers),
             }
         found = find_proposals(layers, heatmap, config.num_instances)
+        if spec.class_ids is not None:
+            found = replace(found, classes=ops.gather(ops.constant(spec.class_ids, np.int32), found.classes))
         logits = find_masks(layers, heads, read_tail(weights, config), found)
         k = config.num_instances
         outputs = {"classes": ops.reshape(found.classes, [1, k]), "scores": ops.reshape(found.scores, [1, k])}

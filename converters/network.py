@@ -4,7 +4,7 @@ Follows Rashwan et al., "MaskConver: Revisiting Pure Convolution Model for Panop
 Model Garden checkpoints define it. Maps are NHWC and padding is TensorFlow's `SAME` throughout.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from maskconver_mobile.converters.backbones import BACKBONES, Block, make_divisible
 from maskconver_mobile.converters.config import DecoderConfig, HeadConfig, ModelConfig
@@ -34,6 +34,13 @@ class Head:
         """The whole map up to the last depthwise convolution."""
         x = layers.apply(self.x, self.before)
         return x if self.depthwise is None else layers.convolve(x, self.depthwise)
+
+    def only(self, channels: tuple[int, ...]) -> "Head":
+        """The same head with only these of its output channels, which do not depend on the others."""
+        *before, last = self.pointwise
+        columns = list(channels)
+        kept = replace(last, kernel=last.kernel[:, columns], bias=last.bias[columns])
+        return replace(self, pointwise=(*before, kept))
 
     def dense(self, layers: Layers) -> Tensor:
         """The head's whole output map."""

@@ -12,7 +12,8 @@ from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph import build
-from maskconver_mobile.converters.onnx_graph import OnnxGraph
+from maskconver_mobile.converters.onnx_edit import halve_weights
+from maskconver_mobile.converters.onnx_graph import OnnxGraph, checked
 from maskconver_mobile.converters.onnx_ops import OnnxOps
 from maskconver_mobile.converters.onnx_tensor import OnnxTensor
 from maskconver_mobile.converters.ops import TensorFlowOps
@@ -29,13 +30,16 @@ def to_onnx(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: P
     `float16` halves the file: weights are stored in half precision with a Cast behind each, which a runtime computes
     once when it loads the model. All arithmetic stays float32, so no kernel has to know half precision.
     """
-    graph = OnnxGraph(half=precision == "float16")
+    graph = OnnxGraph()
     shape, dtype = (1, *config.input_size, 3), np.dtype(spec.input_type)
     image = OnnxTensor(graph, "image", shape, dtype).laid_out(True)
     ops = cast(TensorFlowOps, OnnxOps(graph))  # another implementation of the same vocabulary
     outputs = {name: _public(x) for name, x in build(config, weights, spec, "onnx")(ops, image).items()}
     types = {name: (x.name, _type(x.dtype, x.shape)) for name, x in outputs.items()}
     model = graph.model({"image": _type(dtype, shape)}, types)
+    if precision == "float16":
+        halve_weights(model)
+        model = checked(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 

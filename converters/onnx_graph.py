@@ -15,15 +15,12 @@ OPSET = 16
 """The oldest that has every operator (ScatterElements sums from 16 on), so the one that most runtimes read: ONNX
 Runtime from 1.11 on, on phones and in browsers too."""
 IR_VERSION = 8
-LARGE = 1024
-"""Constants of more values than this are weights, which `float16` files store in half precision."""
 
 
 class OnnxGraph:
     """Collects nodes; equal nodes and equal constants are made once."""
 
-    def __init__(self, *, half: bool = False) -> None:
-        self.half = half
+    def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._known: dict[Any, list[str]] = {}
@@ -55,9 +52,7 @@ class OnnxGraph:
         return self._known[key]
 
     def constant(self, value: NDArray[Any]) -> str:
-        """Add an initializer, in half precision with a Cast behind it where the file is to have that."""
-        if self.half and value.dtype == np.float32 and value.size > LARGE:
-            return self.cast(self.constant(value.astype(np.float16)), np.dtype(np.float32))
+        """Add an initializer."""
         value = np.ascontiguousarray(value)
         digest = hashlib.sha256(value.tobytes()).hexdigest()
         key = (digest, value.shape, value.dtype.name)
@@ -106,10 +101,15 @@ class OnnxGraph:
             [helper.make_value_info(name, type_) for name, (_, type_) in outputs.items()],
             [tensor for name, tensor in self._initializers.items() if name in used],
         )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-        onnx.checker.check_model(model, full_check=True)
-        return model
+        opset = helper.make_opsetid("", OPSET)
+        return checked(helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION))
+
+
+def checked(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the shapes of all its tensors, once the checker has agreed."""
+    model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def _needed(nodes: Sequence[onnx.NodeProto], outputs: set[str]) -> list[onnx.NodeProto]:

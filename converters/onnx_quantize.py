@@ -10,16 +10,16 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.calibration import Ranges, Tensor
+from maskconver_mobile.converters.onnx_edit import GraphEditor, halve_weights
+from maskconver_mobile.converters.onnx_graph import checked
 from maskconver_mobile.converters.quantize import NETWORK, Operation, find_recipe, select
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.onnx_file import attach, read_tail
 
-LARGE = 1024
-"""Constants of more values than this are weights, which `float16` files store in half precision."""
 INTEGER = ("Conv", "Relu", "Add", "Concat", "Resize", "GlobalAveragePool", "AveragePool")
 KEEPS_SCALE = ("Resize",)
 """Operators whose output has its input's scale: then they work on the integers themselves."""
@@ -66,7 +66,7 @@ def quantize_onnx(
         else:
             apply_dynamic(model, names)
     tools = {**card.tools, "onnxruntime": version("onnxruntime")}
-    return attach(_finished(model), replace(card, recipe=recipe, tools=tools), tail)
+    return attach(checked(model), replace(card, recipe=recipe, tools=tools), tail)
 
 
 def find_operations(model: onnx.ModelProto) -> list[Operation]:
@@ -116,17 +116,6 @@ def measure_ranges(
     return {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
 
 
-def halve_weights(model: onnx.ModelProto) -> None:
-    """Store large constants in half precision, with a Cast behind each; all arithmetic stays float32."""
-    editor = _Editor(model)
-    casts = []
-    for name, value in editor.constants.items():
-        if value.dtype == np.float32 and value.size > LARGE:
-            half = editor.constant(f"{name}_half", value.astype(np.float16))
-            casts.append(helper.make_node("Cast", [half], [name], name=f"{name}_cast", to=onnx.TensorProto.FLOAT))
-    editor.finish([*casts, *model.graph.node])
-
-
 def apply_static(model: onnx.ModelProto, chosen: set[str], weights_only: set[str], ranges: Ranges) -> None:
     """Put QuantizeLinear and DequantizeLinear around the chosen operators, which runtimes merge into integer ones.
 
@@ -138,7 +127,7 @@ def apply_static(model: onnx.ModelProto, chosen: set[str], weights_only: set[str
         weights_only: Gemm operators whose weights alone become integers.
         ranges: of all float tensors, by name.
     """
-    editor = _Editor(model)
+    editor = _Quantizer(model)
     inner = _before_relu(model, chosen)
     for node in model.graph.node:
         if node.name not in chosen:
@@ -178,7 +167,7 @@ def _before_relu(model: onnx.ModelProto, chosen: set[str]) -> set[str]:
 
 def apply_dynamic(model: onnx.ModelProto, chosen: set[str]) -> None:
     """Integer weights for the chosen dense convolutions, whose inputs are quantized by their own range at each run."""
-    editor = _Editor(model)
+    editor = _Quantizer(model)
     for node in model.graph.node:
         weights = editor.constants.get(node.input[1]) if node.name in chosen and node.op_type == "Conv" else None
         if weights is None or weights.shape[1] == 1:
@@ -188,24 +177,13 @@ def apply_dynamic(model: onnx.ModelProto, chosen: set[str]) -> None:
     editor.finish(editor.nodes)
 
 
-class _Editor:
-    """A graph being rewritten: its constants, the nodes so far, and what stands in for a tensor that was quantized."""
+class _Quantizer(GraphEditor):
+    """A graph being quantized: what stands in for a tensor, and in which scale and zero point."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.graph = model.graph
-        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        self.added: dict[str, NDArray[Any]] = {}
-        self.nodes: list[onnx.NodeProto] = []
+        super().__init__(model)
         self.stand_ins: dict[str, str] = {}
         self.scales: dict[str, tuple[np.float32, np.uint8]] = {}
-
-    def constant(self, name: str, value: Any) -> str:
-        self.added[name] = np.asarray(value)
-        return name
-
-    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
 
     def pair(self, tensor: str, scale: np.float32, zero: np.uint8) -> str:
         """Quantize and dequantize a tensor, once."""
@@ -254,20 +232,6 @@ class _Editor:
         scaled = self.node("Mul", [summed, factor], f"{stem}_scaled")
         self.node("Add", [scaled, self.constant(f"{stem}_bias", bias[:, None, None])], node.output[0])
 
-    def finish(self, nodes: Iterable[onnx.NodeProto]) -> None:
-        """Put nodes and the constants that they use into the graph; shapes of intermediates are forgotten."""
-        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-        used = {name for node in kept for name in node.input}
-        made = {name for node in kept for name in node.output}
-        constants = {**self.constants, **self.added}
-        del self.graph.node[:], self.graph.initializer[:], self.graph.value_info[:]
-        self.graph.node.extend(kept)
-        self.graph.initializer.extend(
-            numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
-            for name, value in constants.items()
-            if name in used - made
-        )
-
 
 def _scale(limits: tuple[float, float]) -> tuple[np.float32, np.uint8]:
     """Scale and zero point of bytes for a range, which 0 belongs to."""
@@ -283,10 +247,3 @@ def _per_channel(weights: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], ND
     shape = [1] * weights.ndim
     shape[axis] = -1
     return np.round(weights / scales.reshape(shape)).astype(np.int8), scales
-
-
-def _finished(model: onnx.ModelProto) -> onnx.ModelProto:
-    """With shapes inferred anew, and checked."""
-    model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    onnx.checker.check_model(model, full_check=True)
-    return model

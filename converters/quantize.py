@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
@@ -12,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from maskconver_mobile.card import ModelCard
+from maskconver_mobile.card import KEY, ModelCard
 from maskconver_mobile.converters.calibration import Ranges, Tensor, measure_ranges
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
 from maskconver_mobile.converters.pixel_input import fold_normalisation, pixel_ranges, take_bytes
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.tflite_file import KEY, attach, read_metadata
+from maskconver_mobile.tflite_file import attach, read_metadata
 from maskconver_mobile.tflite_metadata import KEY as METADATA_KEY
 
 Statistics = dict[str, dict[str, Any]]
@@ -289,7 +290,8 @@ def _quantizer(content: bytes) -> Any:
 
 
 def _run(quantizer: Any, ranges: Statistics | None) -> bytes:
-    with redirect_stderr(io.StringIO()):  # it draws progress bars of its own
+    with redirect_stderr(io.StringIO()), warnings.catch_warnings():  # it draws progress bars of its own
+        warnings.simplefilter("ignore", UserWarning)
         result = quantizer.quantize(ranges, enable_progress_report=False, enable_progress_bar=False)
     return bytes(result.quantized_model)
 

@@ -91,7 +91,7 @@ def quantize_file(
             loss = measure_loss(model, temporary, images, progress)
             if loss > max_loss:
                 raise MaskConverError(
-                    f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels "
+                    f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, "
                     f"more than {max_loss:.1%}; keep layers float (--keep-float, --analyse) or choose another recipe"
                 )
     return Quantized(read_tflite(output).card, data.skipped, loss)

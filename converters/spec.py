@@ -8,9 +8,19 @@ from maskconver_mobile.converters.targets import Target
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """Where the graph ends, what it takes, and for whom it is written. `output_size` belongs to `panoptic` alone."""
+    """Where the graph ends, what it takes, and for whom it is written.
+
+    Attributes:
+        level: where the graph ends.
+        target: the kernels it is written for.
+        input_type: of the image.
+        output_size: (height, width) of the maps; level `panoptic` alone.
+        class_ids: the only classes that proposals may have, ascending; the others' channels are not computed. All if
+            None. Not for level `heads`, whose class map has all channels.
+    """
 
     level: Level = "masks"
     target: Target = "cpu"
     input_type: InputType = "uint8"
     output_size: tuple[int, int] | None = None
+    class_ids: tuple[int, ...] | None = None

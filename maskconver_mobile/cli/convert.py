@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 )
 @calibration_options
 @click.option("--labels", type=click.Path(path_type=Path), help="Category names, JSON in the COCO panoptic format.")
+@click.option("--drop-unlabelled", is_flag=True, help="Leave out the classes that the label set does not name.")
 def command(
     level: Level,
     target: "Target",
@@ -78,7 +79,7 @@ def command(
     max_loss: float,
     **options: Any,
 ) -> None:
-    r"""Turn a Model Garden checkpoint into one self-describing model file.
+    """Turn a Model Garden checkpoint into one self-describing model file.
 
     \b
     maskconver-mobile convert --config maskconver_256.yaml --checkpoint ckpt-500000 --output maskconver_256.tflite

@@ -30,7 +30,7 @@ def command(
     max_loss: float,
     analyse: bool,
 ) -> None:
-    r"""Quantize a float32 model of ours.
+    """Quantize a float32 model of ours.
 
     \b
     maskconver-mobile quantize model.tflite --recipe int8 --calibration photos --output model_int8.tflite

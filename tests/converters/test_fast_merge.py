@@ -17,6 +17,7 @@ Floats = NDArray[np.float32]
 Shape = tuple[tuple[int, int], tuple[int, int]]
 Form = Callable[..., tuple[Tensor, Tensor]]
 IS_THING = np.arange(20) < 10
+THRESHOLDS = MergeThresholds(0.01, 0.7, 20)
 REFINED = ((6, 8), (96, 128))
 WHOLE = ((8, 6), (64, 48))
 UNEVEN = ((6, 6), (40, 45))
@@ -41,7 +42,7 @@ class Scene:
     scores: Floats
     classes: NDArray[np.int32]
     size: tuple[int, int]
-    thresholds: MergeThresholds = MergeThresholds(0.01, 0.7, 20)
+    thresholds: MergeThresholds = THRESHOLDS
     hard_sigmoid: bool = False
 
 
@@ -118,11 +119,11 @@ def test_other_sizes_are_dense(shape: Shape, hard: bool) -> None:
 
 @pytest.mark.parametrize("shape", [REFINED, WHOLE], ids=["refined cells", "whole cells"])
 def test_ties_go_to_the_first(shape: Shape) -> None:
-    scene = blobs(shape, 3, 0, 20.0)
-    twice = [0, 0, 1, 1, 2, 2]
+    scene = blobs(shape, 3, 2, 20.0)
+    twice = [0, 1, 2, 2]
     doubled = replace(scene, logits=scene.logits[..., twice], scores=scene.scores[twice])
-    result = check(replace(doubled, classes=np.arange(1, 7, dtype=np.int32)), certain=True)
-    assert set(np.unique(result[0])) <= {0, 1, 3, 5}
+    result = check(replace(doubled, classes=np.arange(1, 5, dtype=np.int32)), certain=True)
+    assert set(np.unique(result[0])) == {1, 2, 3}
 
 
 @pytest.mark.parametrize("shape", [REFINED, WHOLE, UNEVEN], ids=["refined cells", "whole cells", "uneven scale"])
@@ -134,7 +135,7 @@ def test_no_valid_proposal_leaves_all_void(shape: Shape) -> None:
 
 @pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
 def test_where_all_probabilities_are_rounded_to_zero_the_first_wins(hard: bool) -> None:
-    scene = blobs(REFINED, 6, 2, 300.0)
+    scene = blobs(REFINED, 2, 2, 300.0)
     assert (scene.logits.max(-1) < -90).any()
     check(replace(scene, hard_sigmoid=hard, thresholds=MergeThresholds(0.01, 0.0, 0)), certain=True)
 
@@ -177,11 +178,12 @@ def test_winners_are_candidates(shape: Shape) -> None:
     assert can_win.mean() < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
 @pytest.mark.parametrize("shape", [REFINED, WHOLE], ids=["refined cells", "whole cells"])
 def test_litert_runs_both_paths(shape: Shape, hard: bool) -> None:
     """Masks that win by probabilities down to those that kernels round to 0, and the condition in the flatbuffer."""
-    sharp = replace(blobs(shape, 6, 2, 300.0), thresholds=MergeThresholds(0.01, 0.0, 0), hard_sigmoid=hard)
+    sharp = replace(blobs(shape, 6, 0, 300.0), thresholds=MergeThresholds(0.01, 0.0, 0), hard_sigmoid=hard)
     vague = replace(blobs(shape, 6, 0, 0.01), scores=np.linspace(1, 0.999, 6, dtype=np.float32))
     quick, plain = (converted(form, sharp) for form in (fast_merge.panoptic, postprocess.panoptic))
     for scene in (sharp, vague):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskconver_mobile.cli import main
+from maskconver_mobile.cli.quantize import RECIPES as RECIPE_CHOICES
 from maskconver_mobile.comparison import match_proposals
 from maskconver_mobile.converters import sensitivity
 from maskconver_mobile.converters.calibration import best_range, choose_images, read_calibration
@@ -243,6 +244,10 @@ def test_a_quantized_model_is_refused(integer: Path, photos: Path, tmp_path: Pat
         quantize_file(integer, tmp_path / "x.tflite", "int8", calibration=photos)
 
 
+def test_the_command_line_knows_every_recipe() -> None:
+    assert set(RECIPE_CHOICES) == set(RECIPES)
+
+
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["maskconver-mobile", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
@@ -251,13 +256,12 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 def test_command_line(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    plain: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     convert = ("convert", "--config", TINY / "config.yaml", "--checkpoint", TINY)
-    direct, half, plain, later = (tmp_path / f"{name}.tflite" for name in ("direct", "half", "plain", "later"))
+    direct, half, later = (tmp_path / f"{name}.tflite" for name in ("direct", "half", "later"))
     assert run(monkeypatch, *convert, "--output", direct, "--quantize", "int8", "--calibration", photos) == 0
     assert run(monkeypatch, *convert, "--output", half, "--quantize", "float16") == 0
-    assert run(monkeypatch, *convert, "--output", plain) == 0
     (photos / "broken.png").write_text("no image")
     try:
         assert run(monkeypatch, "quantize", plain, "--calibration", photos, "--output", later) == 0
@@ -266,10 +270,9 @@ def test_command_line(
     shown = capfd.readouterr()
     assert "int8, 96x96 uint8, level masks" in shown.out
     assert "skipped 1 calibration images" in shown.err
-    assert [read_tflite(path).card.recipe for path in (direct, half, plain, later)] == [
+    assert [read_tflite(path).card.recipe for path in (direct, half, later)] == [
         "int8",
         "float16",
-        "float32",
         "int8",
     ]
     assert read_tflite(direct).card.name == "direct"

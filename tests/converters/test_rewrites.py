@@ -1,5 +1,6 @@
 """Each rewrite alone gives the reference's answer, and the structure that it is there for."""
 
+import json
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from models import TINY, Models, run_tflite
 from maskconver_mobile.converters import fast, postprocess, targets
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.config import read_config
+from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.converters.tflite import to_tflite
+from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.inspection import ModelInfo, inspect_model
 from maskconver_mobile.partitions import gpu_partitions, xnnpack_partitions
 from maskconver_mobile.segmenter import DEFAULT_MODEL
@@ -139,3 +142,28 @@ def test_windows_where_they_pay(layer_norm: bool) -> None:
     np.testing.assert_allclose(found["mask_logits"], expected["mask_logits"], atol=1e-4 * magnitude, rtol=0)
     shapes = {tuple(tensor["shape"]) for tensor in Interpreter(model_content=lazy).get_tensor_details()}
     assert (9 * 5 * 5, 24) in shapes
+
+
+def test_dropping_unlabelled_classes(tmp_path: Path, models: Models) -> None:
+    """What is left has the same scores and masks; the classes that went make room for further proposals."""
+    labels = [{"id": i, "name": f"class {i}", "isthing": int(i < 9)} for i in (1, 3, 4, 7, 10, 11, 12)]
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    path = tmp_path / "few.tflite"
+    convert(TINY / "config.yaml", TINY, path, labels=tmp_path / "labels.json", drop_unlabelled=True)
+    expected = run_tflite(models.get("masks", "cpu", "uint8").read_bytes(), IMAGE)
+    found = run_tflite(path.read_bytes(), IMAGE)
+    ids = {entry["id"] for entry in labels}
+    kept = [i for i, c in enumerate(expected["classes"][0]) if c in ids]
+    assert 0 < len(kept) < 12
+    assert set(found["classes"][0]) <= ids
+    np.testing.assert_array_equal(found["classes"][0, : len(kept)], expected["classes"][0, kept])
+    np.testing.assert_allclose(found["scores"][0, : len(kept)], expected["scores"][0, kept], atol=1e-6)
+    magnitude = np.abs(expected["mask_logits"]).max()
+    np.testing.assert_allclose(
+        found["mask_logits"][..., : len(kept)], expected["mask_logits"][..., kept], atol=1e-4 * magnitude, rtol=0
+    )
+
+
+def test_the_class_map_keeps_its_channels(tmp_path: Path) -> None:
+    with pytest.raises(MaskConverError, match="level heads has the class map of all classes"):
+        convert(TINY / "config.yaml", TINY, tmp_path / "x.tflite", spec=GraphSpec("heads"), drop_unlabelled=True)

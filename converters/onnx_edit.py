@@ -1,0 +1,57 @@
+"""Rewriting a finished ONNX model."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+LARGE = 1024
+"""Constants of more values than this are weights."""
+
+
+class GraphEditor:
+    """A graph being rewritten: its constants, those that are added, and the nodes so far."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.graph = model.graph
+        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self.added: dict[str, NDArray[Any]] = {}
+        self.nodes: list[onnx.NodeProto] = []
+
+    def constant(self, name: str, value: Any) -> str:
+        """Add a constant; returns its name."""
+        self.added[name] = np.asarray(value)
+        return name
+
+    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Add an operator; returns its output, which is its name too."""
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def finish(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        """Put nodes and the constants that they use into the graph; shapes of intermediates are forgotten."""
+        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        used = {name for node in kept for name in node.input}
+        made = {name for node in kept for name in node.output}
+        constants = {**self.constants, **self.added}
+        del self.graph.node[:], self.graph.initializer[:], self.graph.value_info[:]
+        self.graph.node.extend(kept)
+        self.graph.initializer.extend(
+            numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
+            for name, value in constants.items()
+            if name in used - made
+        )
+
+
+def halve_weights(model: onnx.ModelProto) -> None:
+    """Store large constants in half precision, with a Cast behind each; all arithmetic stays float32."""
+    editor = GraphEditor(model)
+    casts = []
+    for name, value in editor.constants.items():
+        if value.dtype == np.float32 and value.size > LARGE:
+            half = editor.constant(f"{name}_half", value.astype(np.float16))
+            casts.append(helper.make_node("Cast", [half], [name], name=f"{name}_cast", to=onnx.TensorProto.FLOAT))
+    editor.finish([*casts, *model.graph.node])
