@@ -124,7 +124,7 @@ def measure(models: dict[str, Path], compared: Sequence[Path], truth: GroundTrut
         quality = {name: 100 * one.all.pq for name, one in zip(complete, found, strict=True)}
     rows = []
     for name, path in models.items():
-        known = name in complete and (truth is not None or times[name] < 10 * times[FLOAT])
+        known = name in complete[1:] and (truth is not None or times[name] < 10 * times[FLOAT])
         agreement = 100 * (1 - measure_loss(models[FLOAT], path, compared)) if known else None
         rows.append(Row(name, size, path.stat().st_size / 1e6, times[name], quality.get(name), agreement))
         click.echo(str(rows[-1]), err=True)

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -105,7 +106,7 @@ def measure_ranges(
     return {name: best_range(np.concatenate(found), bits) for name, found in samples.items()}
 
 
-def best_range(values: Sample, bits: int = 8) -> tuple[float, float]:
+def best_range(values: NDArray[Any], bits: int = 8) -> tuple[float, float]:
     """The part of the values' range, 0 included, whose steps leave the smallest mean squared error.
 
     Clipping a few large values makes all steps finer; both ends are drawn in alike. Banner et al. (2019, "Post training
@@ -118,6 +119,7 @@ def best_range(values: Sample, bits: int = 8) -> tuple[float, float]:
     Returns:
         Low (not above 0) and high (not below 0).
     """
+    values = values.astype(np.float64)
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
 
     def error(part: float) -> float:

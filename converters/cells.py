@@ -8,6 +8,7 @@ Comparisons are arithmetic, which runs in the delegate: clamp((a - b) 2^60) is 1
 that differ do so by more than 2^-60. Kernels round p to 0 below 2^-126; lifted by that, what is not 0 is at least 1.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,7 @@ from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 
 LIFT = 2.0**126
 STEP = 2.0**60
-ROUNDING = 1e-4
-REFINED_FROM = 12
+WEAKER = 1 - 1e-4
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,6 @@ class Grid:
         """Number of cells."""
         return self.cells[0] * self.cells[1]
 
-    @property
-    def refined(self) -> bool:
-        """Whether a cell is a quarter of the area between four mask values."""
-        return self.border == (0, 0)
-
 
 @dataclass(frozen=True)
 class Contest:
@@ -71,28 +66,19 @@ def cell_grid(ops: TensorFlowOps, logits: Tensor, size: tuple[int, int], *, hard
     """The cells of an image of `size` over masks [1, h, w, K]; None where pixels do not fall evenly into cells.
 
     Beyond the outermost mask values interpolation repeats them, so the map grows by one value on each side, and the
-    image ends in the middle of the outer cells. Large cells are cut in four, which leaves fewer candidates in each; the
-    outer ones outside the image are dropped.
+    image ends in the middle of the outer cells.
     """
     _, height, width, k = ops.shape(logits)
     scale = (size[0] // height, size[1] // width)
     even = size == (height * scale[0], width * scale[1]) and scale[0] % 2 == scale[1] % 2 == 0
-    refined = min(scale) >= REFINED_FROM
-    factor = 2 if refined else 1
-    exact_in_float = (height + 2) * (width + 2) * factor**2 * k < 2**24
+    exact_in_float = (height + 2) * (width + 2) * k < 2**24
     if not even or min(scale) < 4 or k == 1 or not exact_in_float:
         return None
     nodes = logits
     for axis, n in ((1, height), (2, width)):
         nodes = ops.concat([ops.slice(nodes, axis, 0, 1), nodes, ops.slice(nodes, axis, n - 1, n)], axis)
-    if refined:
-        nodes = ops.refine(nodes, 2)
-        for axis, n in ((1, 2 * height), (2, 2 * width)):
-            nodes = ops.slice(nodes, axis, 1, n + 2)
-    cells = (2 * height, 2 * width) if refined else (height + 1, width + 1)
-    border = (0, 0) if refined else (scale[0] // 2, scale[1] // 2)
-    pixels = (scale[0] // factor, scale[1] // factor)
-    return Grid(ops.reshape(nodes, [cells[0] + 1, cells[1] + 1, k]), cells, pixels, border, hard_sigmoid)
+    nodes = ops.reshape(nodes, [height + 2, width + 2, k])
+    return Grid(nodes, (height + 1, width + 1), scale, (scale[0] // 2, scale[1] // 2), hard_sigmoid)
 
 
 def probability(ops: TensorFlowOps, logits: Tensor, *, hard_sigmoid: bool) -> Tensor:
@@ -112,11 +98,45 @@ def candidates(ops: TensorFlowOps, grid: Grid, scores: Tensor) -> Tensor:
     """
     k = ops.shape(scores)[0]
     p = probability(ops, grid.nodes, hard_sigmoid=grid.hard_sigmoid) * scores * LIFT
-    p = ops.reshape(p, [1, *ops.shape(p)])
-    largest = ops.reshape(ops.window_max(p, 2), [grid.count, k])
-    least_negated = ops.reshape(ops.window_max(p * -1.0, 2), [grid.count, k])
-    bound = ops.reshape(ops.max(least_negated * (ROUNDING - 1), -1), [grid.count, 1])
+    window = ops.reshape(p, [1, *ops.shape(p)])
+    largest = ops.reshape(ops.window_max(window, 2), [grid.count, k])
+    least = ops.reshape(ops.window_max(window * -1.0, 2), [grid.count, k]) * -1.0
+    bound = ops.reshape(ops.max(least, -1) * WEAKER, [grid.count, 1])
+    if not grid.hard_sigmoid:
+        largest = largest * undominated(ops, grid, p, ops.argmax(least), scores)
     return exceeds(ops, largest + ops.constant(np.eye(1, k)), bound)
+
+
+def undominated(ops: TensorFlowOps, grid: Grid, p: Tensor, pivot: Tensor, scores: Tensor) -> Tensor:
+    """0 for masks that stay below one other, the pivot, in all of a cell, else 1: [cells, K].
+
+    A mask has p = s / (1 + exp(-l)), so 1 / p = 1 / s + exp(-(l + log s)); take the pivot's score t a little lower than
+    it is, against ties by rounding. The mask stays below the pivot if at the four corners both p and l + log s do.
+    Where s <= t, l + log s is below in between too, as it is interpolated, and 1 / s is at least 1 / t. Where s >= t, p
+    is below at a corner if the pivot's logit there is over h(l) = logit(s / t sigmoid(l)); h is convex, so that in
+    between, where both logits are means of those at the corners, the pivot's is over h of the mask's as well.
+
+    Args:
+        ops: operations.
+        grid: the cells.
+        p: lifted, at the nodes [rows + 1, columns + 1, K].
+        pivot: a mask for each cell, int32 [cells].
+        scores: [K].
+    """
+    rows, columns = grid.cells
+    shifted = grid.nodes + ops.log(ops.maximum(scores, ops.constant(np.finfo(np.float32).tiny)))
+    places = ops.reshape(ops.constant(first_corners(grid, ops.shape(p)[2]), np.int32) + pivot, [grid.count, 1])
+    corners = np.array([0, 1, columns + 1, columns + 2]) * ops.shape(p)[2]
+    gaps = []
+    for values, weaken in ((p, lambda x: x * WEAKER), (shifted, lambda x: x + np.log(WEAKER))):
+        flat = ops.reshape(values, [-1])
+        for i, corner in enumerate(corners):
+            own = ops.slice(ops.slice(values, 0, i // 2, i // 2 + rows), 1, i % 2, i % 2 + columns)
+            pivots = ops.gather(flat, places + ops.constant(corner, np.int32))
+            gaps.append(own - weaken(ops.reshape(pivots, [rows, columns, 1])))
+    worst = functools.reduce(ops.maximum, gaps)
+    below = ops.clip01(ops.reshape(worst, [grid.count, -1]) * -STEP)
+    return 1.0 - below
 
 
 def contest(ops: TensorFlowOps, grid: Grid, members: Tensor, can_win: Tensor, m: int, scores: Tensor) -> Contest:
@@ -153,9 +173,7 @@ def pixel_logits(ops: TensorFlowOps, grid: Grid, members: Tensor, slots: Tensor)
     """Logits [m * n, P] of masks `slots` [m, n] in the P pixels of the member cells, from their four corners."""
     m, n = ops.shape(slots)
     _, across, k = ops.shape(grid.nodes)
-    cell = np.arange(grid.count)
-    corner = (cell // (across - 1) * across + cell % (across - 1)) * k
-    first = ops.cast(ops.gather(ops.constant(corner, np.int32), members), np.float32)
+    first = ops.cast(ops.gather(ops.constant(first_corners(grid, k), np.int32), members), np.float32)
     places = ops.reshape(slots + ops.reshape(first, [1, n]), [m * n, 1]) + ops.constant(
         np.array([0, 1, across, across + 1]) * k
     )
@@ -204,6 +222,13 @@ def part_inside(grid: Grid) -> Array:
         edges = np.clip(np.arange(n + 1) * pixels, border, n * pixels - border)
         lines.append(np.diff(edges) / pixels)
     return np.outer(*lines).ravel().astype(np.float32)
+
+
+def first_corners(grid: Grid, k: int) -> np.typing.NDArray[np.int_]:
+    """Where in the flat nodes [rows + 1, columns + 1, K] the top left corner of each cell begins: [cells]."""
+    columns = grid.cells[1]
+    cell = np.arange(grid.count)
+    return (cell // columns * (columns + 1) + cell % columns) * k
 
 
 def halves(ops: TensorFlowOps, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.converters.config import ModelConfig, read_config
@@ -14,6 +15,9 @@ from maskconver_mobile.converters.targets import Format
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import ensure_writable, write_atomically
 from maskconver_mobile.labels import coco_panoptic, generic_categories, read_categories
+
+if TYPE_CHECKING:
+    from maskconver_mobile.converters.tflite import Precision
 
 SIZES = range(32, 4097)
 SUFFIXES = (".tflite", ".onnx")
@@ -82,15 +86,15 @@ def convert(
         from maskconver_mobile.converters.checkpoint import read_checkpoint
         from maskconver_mobile.converters.tflite import finish_tflite, make_card, to_tflite
 
-        weights = read_checkpoint(checkpoint)
+        weights, stored = read_checkpoint(checkpoint), cast("Precision", precision)
         card = make_card(settings, weights, spec, precision, output.stem, categories)
         if output.suffix == ".onnx":
             from maskconver_mobile.converters.onnx import finish_onnx, to_onnx, written_by_onnx
 
             card = written_by_onnx(card)
-            content = finish_onnx(to_onnx(settings, weights, spec, precision), card, settings, weights)
+            content = finish_onnx(to_onnx(settings, weights, spec, stored), card, settings, weights)
         else:
-            content = finish_tflite(to_tflite(settings, weights, spec, precision), card, settings, weights)
+            content = finish_tflite(to_tflite(settings, weights, spec, stored), card, settings, weights)
     write_atomically(output, content)
     return card
 

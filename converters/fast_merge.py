@@ -20,11 +20,8 @@ SEGMENTS = 24
 HALF_OF_HARD_SIGMOID = 0.5 / 0.16667 - 3
 NEARLY_ZERO = 1e-20
 
-TIERS = {
-    True: ((64, 0.006), (16, 0.05), (8, 0.15), (4, 0.2), (2, 0.22)),
-    False: ((64, 0.02), (32, 0.06), (16, 0.24), (8, 0.17), (4, 0.15), (2, 0.15)),
-}
-"""For refined cells and others: how many masks compete, and in which part of all cells."""
+TIERS = ((64, 0.004), (32, 0.027), (16, 0.08), (8, 0.16), (4, 0.2), (2, 0.21))
+"""How many masks compete, and in which part of all cells."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ def draw(ops: TensorFlowOps, grid: Grid, can_win: Tensor) -> tuple[Tensor, list[
     """
     k = ops.shape(can_win)[1]
     all_compete = 1 << (k - 1).bit_length()
-    sizes = [(min(m, all_compete), max(1, int(grid.count * part))) for m, part in TIERS[grid.refined]]
+    sizes = [(min(m, all_compete), max(1, int(grid.count * part))) for m, part in TIERS]
     total = sum(capacity for _, capacity in sizes)
     counts, order = ops.top_k(ops.sum(can_win, -1), total)
     tiers, fits, start = [], [], 0

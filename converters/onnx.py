@@ -2,18 +2,17 @@
 
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph import build
 from maskconver_mobile.converters.onnx_edit import halve_weights
-from maskconver_mobile.converters.onnx_graph import OnnxGraph, checked
+from maskconver_mobile.converters.onnx_graph import OnnxGraph, checked, tensor_type
 from maskconver_mobile.converters.onnx_ops import OnnxOps
 from maskconver_mobile.converters.onnx_tensor import OnnxTensor
 from maskconver_mobile.converters.ops import TensorFlowOps
@@ -35,8 +34,8 @@ def to_onnx(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: P
     image = OnnxTensor(graph, "image", shape, dtype).laid_out(True)
     ops = cast(TensorFlowOps, OnnxOps(graph))  # another implementation of the same vocabulary
     outputs = {name: _public(x) for name, x in build(config, weights, spec, "onnx")(ops, image).items()}
-    types = {name: (x.name, _type(x.dtype, x.shape)) for name, x in outputs.items()}
-    model = graph.model({"image": _type(dtype, shape)}, types)
+    types = {name: (x.name, tensor_type(x.dtype, x.shape)) for name, x in outputs.items()}
+    model = graph.model({"image": tensor_type(dtype, shape)}, types)
     if precision == "float16":
         halve_weights(model)
         model = checked(model)
@@ -60,7 +59,3 @@ def written_by_onnx(card: ModelCard) -> ModelCard:
 def _public(x: OnnxTensor) -> OnnxTensor:
     """An output as the world sees it: channels last, and integers of 32 bits."""
     return x.laid_out(False).cast(np.int32 if x.dtype.kind == "i" else x.dtype)
-
-
-def _type(dtype: "np.dtype[Any]", shape: tuple[int, ...]) -> onnx.TypeProto:
-    return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), shape)

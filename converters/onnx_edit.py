@@ -8,6 +8,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from maskconver_mobile.converters.onnx_graph import reads
+
 LARGE = 1024
 """Constants of more values than this are weights."""
 
@@ -34,7 +36,7 @@ class GraphEditor:
     def finish(self, nodes: Iterable[onnx.NodeProto]) -> None:
         """Put nodes and the constants that they use into the graph; shapes of intermediates are forgotten."""
         kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-        used = {name for node in kept for name in node.input}
+        used = reads(kept)
         made = {name for node in kept for name in node.output}
         constants = {**self.constants, **self.added}
         del self.graph.node[:], self.graph.initializer[:], self.graph.value_info[:]

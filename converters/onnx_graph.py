@@ -73,12 +73,13 @@ class OnnxGraph:
         self._unshaped[result] = source
         return result
 
-    def branch(self, build: Callable[[], str]) -> onnx.GraphProto:
-        """A subgraph of the operators that `build` adds; its output is the tensor that `build` names."""
+    def branch(self, build: Callable[[], tuple[str, onnx.TypeProto]]) -> onnx.GraphProto:
+        """A subgraph of the operators that `build` adds; its output is the tensor that `build` names, of that type."""
         outer = self._nodes, self._known, self._unshaped
         self._nodes, self._known, self._unshaped = [], dict(self._known), dict(self._unshaped)
-        result = self.node("Identity", [build()])
-        graph = helper.make_graph(_needed(self._nodes, {result}), result, [], [onnx.ValueInfoProto(name=result)])
+        name, type_ = build()
+        result = self.node("Identity", [name])
+        graph = helper.make_graph(_needed(self._nodes, {result}), result, [], [helper.make_value_info(result, type_)])
         self._nodes, self._known, self._unshaped = outer
         return graph
 
@@ -93,7 +94,7 @@ class OnnxGraph:
         """
         nodes = _needed(self._nodes, {internal for internal, _ in outputs.values()})
         _rename(nodes, {internal: name for name, (internal, _) in outputs.items()})
-        used = _reads(nodes)
+        used = reads(nodes)
         graph = helper.make_graph(
             nodes,
             "maskconver",
@@ -103,6 +104,11 @@ class OnnxGraph:
         )
         opset = helper.make_opsetid("", OPSET)
         return checked(helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION))
+
+
+def tensor_type(dtype: np.dtype[Any], shape: tuple[int, ...]) -> onnx.TypeProto:
+    """The type of a tensor of static shape."""
+    return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), shape)
 
 
 def checked(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -117,7 +123,7 @@ def _needed(nodes: Sequence[onnx.NodeProto], outputs: set[str]) -> list[onnx.Nod
     wanted, kept = set(outputs), []
     for node in reversed(nodes):
         if wanted.intersection(node.output):
-            wanted |= _reads([node])
+            wanted |= reads([node])
             kept.append(onnx.NodeProto.FromString(node.SerializeToString()))
     return kept[::-1]
 
@@ -126,13 +132,13 @@ def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
 
 
-def _reads(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+def reads(nodes: Iterable[onnx.NodeProto]) -> set[str]:
     """Names that nodes and their subgraphs read."""
     names: set[str] = set()
     for node in nodes:
         names.update(node.input)
         for graph in _subgraphs(node):
-            names |= _reads(graph.node)
+            names |= reads(graph.node)
     return names
 
 

@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from maskconver_mobile.converters.onnx_graph import OnnxGraph
+from maskconver_mobile.converters.onnx_graph import OnnxGraph, tensor_type
 from maskconver_mobile.converters.onnx_tensor import OnnxTensor, aligned, elementwise
 
 Array = NDArray[np.float32]
@@ -129,6 +130,10 @@ class OnnxOps:
         """The magnitude."""
         return self._unary("Abs", x)
 
+    def log(self, x: OnnxTensor) -> OnnxTensor:
+        """The natural logarithm."""
+        return self._unary("Log", x)
+
     def ceil(self, x: OnnxTensor) -> OnnxTensor:
         """The next integer up."""
         return self._unary("Ceil", x)
@@ -149,16 +154,8 @@ class OnnxOps:
         """Bilinear, half-pixel centres, no antialias."""
         if x.shape[1:3] == size:
             return x
-        return self._resized(x, size)
-
-    def refine(self, x: OnnxTensor, factor: int) -> OnnxTensor:
-        """Bilinear, first and last row and column stay: [1, (h - 1) * factor + 1, (w - 1) * factor + 1, channels]."""
-        height, width = ((side - 1) * factor + 1 for side in x.shape[1:3])
-        return self._resized(x, (height, width), coordinate_transformation_mode="align_corners")
-
-    def _resized(self, x: OnnxTensor, size: tuple[int, ...], **attributes: str) -> OnnxTensor:
         sizes = self.graph.constant(np.array([1, x.shape[3], *size], np.int64))
-        name = self.graph.node("Resize", [x.laid_out(True).stored(), "", "", sizes], mode="linear", **attributes)
+        name = self.graph.node("Resize", [x.laid_out(True).stored(), "", "", sizes], mode="linear")
         return self._like(x, name, (1, *size, x.shape[3]), channels_first=True)
 
     def global_mean(self, x: OnnxTensor) -> OnnxTensor:
@@ -174,18 +171,21 @@ class OnnxOps:
 
     def max_pool(self, x: OnnxTensor, size: int) -> OnnxTensor:
         """`SAME` max pooling with stride 1."""
-        return self._max_pool(x, size, same_padding(x.shape[1:3], [size, size], 1))
+        name = self.graph.node(
+            "MaxPool",
+            [x.laid_out(True).stored()],
+            kernel_shape=[size, size],
+            strides=[1, 1],
+            pads=same_padding(x.shape[1:3], [size, size], 1),
+        )
+        return self._like(x, name, x.shape, channels_first=True)
 
     def window_max(self, x: OnnxTensor, size: int) -> OnnxTensor:
-        """`VALID` max pooling with stride 1."""
-        return self._max_pool(x, size, [0, 0, 0, 0])
-
-    def _max_pool(self, x: OnnxTensor, size: int, pads: list[int]) -> OnnxTensor:
-        name = self.graph.node(
-            "MaxPool", [x.laid_out(True).stored()], kernel_shape=[size, size], strides=[1, 1], pads=pads
-        )
-        height, width = (side + pads[i] + pads[i + 2] - size + 1 for i, side in enumerate(x.shape[1:3]))
-        return self._like(x, name, (1, height, width, x.shape[3]), channels_first=True)
+        """`VALID` max pooling with stride 1, of shifted copies: they need no layout of their own."""
+        for axis in (1, 2):
+            stop = x.shape[axis] - size + 1
+            x = functools.reduce(self.maximum, [self.slice(x, axis, i, i + stop) for i in range(size)])
+        return x
 
     def concat(self, xs: Sequence[OnnxTensor], axis: int = -1) -> OnnxTensor:
         """Join along an axis."""
@@ -226,9 +226,9 @@ class OnnxOps:
         """One of two subgraphs; the other does not run."""
         results: list[OnnxTensor] = []
 
-        def build(branch: Callable[[], OnnxTensor]) -> str:
+        def build(branch: Callable[[], OnnxTensor]) -> tuple[str, onnx.TypeProto]:
             results.append(branch().laid_out(False))
-            return results[-1].stored()
+            return results[-1].stored(), tensor_type(results[-1].dtype, results[-1].shape)
 
         branches = [self.graph.branch(functools.partial(build, branch)) for branch in (then, otherwise)]
         name = self.graph.node("If", [condition.stored()], then_branch=branches[0], else_branch=branches[1])

@@ -1,7 +1,7 @@
 """Quantization recipes applied to a float ONNX model of ours."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from maskconver_mobile.card import ModelCard
-from maskconver_mobile.converters.calibration import Ranges, Tensor
+from maskconver_mobile.converters.calibration import SAMPLES, Ranges, Sample, Tensor, best_range
 from maskconver_mobile.converters.onnx_edit import GraphEditor, halve_weights
 from maskconver_mobile.converters.onnx_graph import checked
 from maskconver_mobile.converters.quantize import NETWORK, Operation, find_recipe, select
@@ -24,9 +24,9 @@ INTEGER = ("Conv", "Relu", "Add", "Concat", "Resize", "GlobalAveragePool", "Aver
 KEEPS_SCALE = ("Resize",)
 """Operators whose output has its input's scale: then they work on the integers themselves."""
 RECIPES = ("float16", "dynamic", "int8")
-WEIGHT_LIMIT = 63
-"""Largest magnitude of an integer weight. Processors without a dot product instruction add two products of a byte and a
-weight in 16 bits, which 7 bits of weight keep from overflowing: 2 * 255 * 63 < 2^15."""
+WEIGHT_LIMIT = 127
+"""Largest magnitude of an integer weight. On x86 without VNNI two products are added in 16 bits, where the largest of
+them saturate; 63 would rule that out, but on photographs it costs more than saturation does."""
 
 
 def quantize_onnx(
@@ -73,7 +73,7 @@ def find_operations(model: onnx.ModelProto) -> list[Operation]:
     """What can be quantized, in the graph's order; what stays float is the same as in `quantize.operations`."""
     layers = {node.name: node.name.rpartition("/")[0] for node in model.graph.node}
     normed = {layers[node.name] for node in model.graph.node if node.op_type == "Sqrt"}
-    maps = {value.name for value in model.graph.value_info if len(value.type.tensor_type.shape.dim) == 4}
+    maps = {value.name for value in model.graph.value_info if _is_float_map(value)}
     found = []
     for node in model.graph.node:
         layer = layers[node.name]
@@ -87,9 +87,9 @@ def find_operations(model: onnx.ModelProto) -> list[Operation]:
 
 
 def measure_ranges(
-    model: onnx.ModelProto, inputs: Iterable[Tensor], on_image: Callable[[], None] = lambda: None
+    model: onnx.ModelProto, inputs: Sequence[Tensor], on_image: Callable[[], None] = lambda: None
 ) -> Ranges:
-    """Smallest and largest value of every float tensor that an operator computes.
+    """The range that integers should span (`calibration.best_range`), for all maps that operators compute.
 
     Args:
         model: a float model.
@@ -98,22 +98,22 @@ def measure_ranges(
     """
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
-    graph = probed.graph
-    outputs = {value.name for value in graph.output}
-    graph.output.extend(
-        value for value in graph.value_info if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    )
-    names = [value.name for value in graph.output if value.name not in outputs]
+    maps = [value for value in model.graph.value_info if _is_float_map(value)]
+    probed.graph.output.extend(maps)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(probed.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-    for value in inputs:
-        values = session.run(names, {"image": value})
-        low = np.minimum(low, [v.min() for v in values])
-        high = np.maximum(high, [v.max() for v in values])
+    samples: dict[str, list[Sample]] = {value.name: [] for value in maps}
+    for tensor in inputs:
+        for name, values in zip(samples, session.run(list(samples), {"image": tensor}), strict=True):
+            samples[name].append(values.ravel()[:: max(1, values.size * len(inputs) // SAMPLES)].copy())
         on_image()
-    return {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
+    return {name: best_range(np.concatenate(found)) for name, found in samples.items()}
+
+
+def _is_float_map(value: onnx.ValueInfoProto) -> bool:
+    type_ = value.type.tensor_type
+    return len(type_.shape.dim) == 4 and type_.elem_type == onnx.TensorProto.FLOAT
 
 
 def apply_static(model: onnx.ModelProto, chosen: set[str], weights_only: set[str], ranges: Ranges) -> None:

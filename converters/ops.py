@@ -100,6 +100,10 @@ class TensorFlowOps:
         """The magnitude."""
         return tf.abs(x)
 
+    def log(self, x: Tensor) -> Tensor:
+        """The natural logarithm."""
+        return tf.math.log(x)
+
     def ceil(self, x: Tensor) -> Tensor:
         """The next integer up."""
         return tf.math.ceil(x)
@@ -121,11 +125,6 @@ class TensorFlowOps:
         if self.shape(x)[1:3] == size:
             return x
         return tf.raw_ops.ResizeBilinear(images=x, size=size, half_pixel_centers=True)
-
-    def refine(self, x: Tensor, factor: int) -> Tensor:
-        """Bilinear, first and last row and column stay: [1, (h - 1) * factor + 1, (w - 1) * factor + 1, channels]."""
-        size = [(n - 1) * factor + 1 for n in self.shape(x)[1:3]]
-        return tf.raw_ops.ResizeBilinear(images=x, size=size, align_corners=True)
 
     def global_mean(self, x: Tensor) -> Tensor:
         """Mean over height and width, [1, 1, 1, channels]."""

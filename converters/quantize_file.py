@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ from maskconver_mobile.batch import find_images
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.comparison import compare
 from maskconver_mobile.converters.calibration import CalibrationSet, choose_images, read_calibration
-from maskconver_mobile.converters.convert import convert
+from maskconver_mobile.converters.convert import SUFFIXES, convert
 from maskconver_mobile.converters.quantize import check_quantizable, find_recipe, operations, quantize, select
 from maskconver_mobile.converters.sensitivity import Sensitivity, analyse, layer_paths
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.files import ensure_writable, replacing
+from maskconver_mobile.files import ensure_writable, read_model_bytes, replacing
 from maskconver_mobile.segmenter import Segmenter
-from maskconver_mobile.tflite_file import TfliteFile, read_tflite
+from maskconver_mobile.tflite_file import read_tflite
 
 NUM_CALIBRATION = 64
 MAX_LOSS = 0.07
@@ -58,11 +58,11 @@ def quantize_file(
     max_loss: float = MAX_LOSS,
     progress: Progress = silent,
 ) -> Quantized:
-    """Write a quantized .tflite file; it appears whole or not at all.
+    """Write a quantized .tflite or .onnx file; it appears whole or not at all.
 
     Args:
         model: a float32 model of ours.
-        output: file to write.
+        output: file to write, of the same format.
         recipe: a name of `quantize.RECIPES`.
         calibration: folder of images, for recipes with integer activations.
         num_calibration: how many of them to take.
@@ -74,19 +74,15 @@ def quantize_file(
     Raises:
         MaskConverError: anything about the input or the output is not as it should be, or the gate is shut.
     """
-    _check_output(output)
-    file = read_tflite(model)
-    check_quantizable(file.card)
-    select(operations(file.content), keep_float)
+    _check_output(output, model.suffix)
+    content, card, apply = _open(model, keep_float)
     images = find_images([str(gate)]) if gate is not None else []
-    data = _read(file, recipe, calibration, num_calibration, progress)
+    data = _read(card, recipe, calibration, num_calibration, progress)
     with progress("Calibrating", len(data.inputs)) as advance:
-        content = quantize(
-            file.content, file.card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance
-        )
+        quantized = apply(content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance)
     loss = None
     with replacing(output) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(quantized)
         if images:
             loss = measure_loss(model, temporary, images, progress)
             if loss > max_loss:
@@ -94,7 +90,7 @@ def quantize_file(
                     f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, "
                     f"more than {max_loss:.1%}; keep layers float (--keep-float, --analyse) or choose another recipe"
                 )
-    return Quantized(read_tflite(output).card, data.skipped, loss)
+    return Quantized(replace(card, recipe=recipe), data.skipped, loss)
 
 
 def convert_quantized(
@@ -119,7 +115,7 @@ def convert_quantized(
     """
     if precision != "float32":
         raise MaskConverError(f"precision {precision} and recipe {recipe} are two choices; leave the precision away")
-    _check_output(output)
+    _check_output(output, output.suffix)
     _choose(recipe, calibration, num_calibration)
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / output.name
@@ -150,7 +146,7 @@ def analyse_file(
     """The sensitivity report of a float32 model of ours, and the images that it is based on."""
     file = read_tflite(model)
     check_quantizable(file.card)
-    data = _read(file, recipe, calibration, num_calibration, progress)
+    data = _read(file.card, recipe, calibration, num_calibration, progress)
     with progress("Analysing", len(layer_paths(file.content))) as advance:
         return analyse(file.content, file.card, recipe, data.inputs, on_layer=advance), data
 
@@ -161,10 +157,23 @@ def measure_loss(model: Path, other: Path, images: Sequence[Path], progress: Pro
         return 1 - compare(Segmenter(model), Segmenter(other), images, advance).agreement
 
 
-def _read(file: TfliteFile, recipe: str, folder: Path | None, count: int, progress: Progress) -> CalibrationSet:
+def _open(model: Path, keep_float: Sequence[str]) -> tuple[bytes, ModelCard, Callable[..., bytes]]:
+    """Content, card, and what quantizes its format."""
+    if model.suffix == ".onnx":
+        from maskconver_mobile.converters.onnx_quantize import quantize_onnx
+        from maskconver_mobile.onnx_file import read_onnx
+
+        return read_model_bytes(model), read_onnx(model).card, quantize_onnx
+    file = read_tflite(model)
+    check_quantizable(file.card)
+    select(operations(file.content), keep_float)
+    return file.content, file.card, quantize
+
+
+def _read(card: ModelCard, recipe: str, folder: Path | None, count: int, progress: Progress) -> CalibrationSet:
     images = _choose(recipe, folder, count)
     with progress("Reading images", len(images)) as advance:
-        return read_calibration(images, file.card, advance) if images else CalibrationSet((), ())
+        return read_calibration(images, card, advance) if images else CalibrationSet((), ())
 
 
 def _choose(recipe: str, folder: Path | None, count: int) -> list[Path]:
@@ -175,7 +184,8 @@ def _choose(recipe: str, folder: Path | None, count: int) -> list[Path]:
     return choose_images(folder, count)
 
 
-def _check_output(output: Path) -> None:
-    if output.suffix != ".tflite":
-        raise MaskConverError(f"{output}: unknown model format {output.suffix or '(no suffix)'!r}; name it *.tflite")
+def _check_output(output: Path, suffix: str) -> None:
+    if suffix not in SUFFIXES or output.suffix != suffix:
+        wanted = suffix if suffix in SUFFIXES else " or *".join(SUFFIXES)
+        raise MaskConverError(f"{output}: is no place for a quantized model; name it *{wanted}")
     ensure_writable(output)

@@ -16,7 +16,7 @@ RECIPES = ("float16", "dynamic", "int8", "int16x8")
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--recipe", type=click.Choice(RECIPES), default="int8", show_default=True, help="Number formats.")
-@click.option("--output", type=click.Path(path_type=Path), help="The .tflite file to write.")
+@click.option("--output", type=click.Path(path_type=Path), help="The file to write, of the same format.")
 @calibration_options
 @click.option("--analyse", is_flag=True, help="Report what each layer loses instead of writing a model.")
 def command(

@@ -18,8 +18,8 @@ Shape = tuple[tuple[int, int], tuple[int, int]]
 Form = Callable[..., tuple[Tensor, Tensor]]
 IS_THING = np.arange(20) < 10
 THRESHOLDS = MergeThresholds(0.01, 0.7, 20)
-REFINED = ((6, 8), (96, 128))
-WHOLE = ((8, 6), (64, 48))
+LARGE = ((6, 8), (96, 128))
+SMALL = ((8, 6), (64, 48))
 UNEVEN = ((6, 6), (40, 45))
 SAME = ((12, 10), (12, 10))
 
@@ -84,7 +84,7 @@ def check(scene: Scene, certain: bool | None) -> NDArray[np.int32]:
 
 @pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
 @pytest.mark.parametrize("sharpness", [10.0, 20.0, 40.0])
-@pytest.mark.parametrize("shape", [REFINED, WHOLE], ids=["refined cells", "whole cells"])
+@pytest.mark.parametrize("shape", [LARGE, SMALL], ids=["large cells", "small cells"])
 def test_few_candidates_are_settled_in_cells(shape: Shape, sharpness: float, hard: bool) -> None:
     for seed in range(3):
         result = check(replace(blobs(shape, 6, seed, sharpness), hard_sigmoid=hard), certain=True)
@@ -92,7 +92,7 @@ def test_few_candidates_are_settled_in_cells(shape: Shape, sharpness: float, har
 
 
 @pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
-@pytest.mark.parametrize("shape", [REFINED, WHOLE], ids=["refined cells", "whole cells"])
+@pytest.mark.parametrize("shape", [LARGE, SMALL], ids=["large cells", "small cells"])
 def test_many_candidates_take_the_dense_form(shape: Shape, hard: bool) -> None:
     scene = blobs(shape, 40, 0, 0.1)
     scores = np.linspace(1, 0.99, 40, dtype=np.float32)
@@ -105,7 +105,7 @@ def test_more_large_segments_than_are_counted_take_the_dense_form() -> None:
     k = 48
     logits = np.where(np.eye(k, dtype=np.bool_), 9, -9).reshape(8, 6, k).astype(np.float32)
     classes = np.arange(k, dtype=np.int32) % 19 + 1
-    scene = Scene(logits, np.linspace(1, 0.9, k, dtype=np.float32), classes, WHOLE[1])
+    scene = Scene(logits, np.linspace(1, 0.9, k, dtype=np.float32), classes, SMALL[1])
     assert k > fast_merge.SEGMENTS
     assert len(np.unique(check(scene, certain=False)[1])) > fast_merge.SEGMENTS / 2
 
@@ -117,16 +117,17 @@ def test_other_sizes_are_dense(shape: Shape, hard: bool) -> None:
     assert check(scene, certain=None).any()
 
 
-@pytest.mark.parametrize("shape", [REFINED, WHOLE], ids=["refined cells", "whole cells"])
+@pytest.mark.parametrize("shape", [LARGE, SMALL], ids=["large cells", "small cells"])
 def test_ties_go_to_the_first(shape: Shape) -> None:
-    scene = blobs(shape, 3, 2, 20.0)
+    scene = blobs(shape, 3, 2, 60.0)
     twice = [0, 1, 2, 2]
     doubled = replace(scene, logits=scene.logits[..., twice], scores=scene.scores[twice])
     result = check(replace(doubled, classes=np.arange(1, 5, dtype=np.int32)), certain=True)
-    assert set(np.unique(result[0])) == {1, 2, 3}
+    assert 3 in result[0]
+    assert 4 not in result[0]
 
 
-@pytest.mark.parametrize("shape", [REFINED, WHOLE, UNEVEN], ids=["refined cells", "whole cells", "uneven scale"])
+@pytest.mark.parametrize("shape", [LARGE, SMALL, UNEVEN], ids=["large cells", "small cells", "uneven scale"])
 def test_no_valid_proposal_leaves_all_void(shape: Shape) -> None:
     scene = blobs(shape, 6, 0)
     dense = shape == UNEVEN
@@ -135,7 +136,7 @@ def test_no_valid_proposal_leaves_all_void(shape: Shape) -> None:
 
 @pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
 def test_where_all_probabilities_are_rounded_to_zero_the_first_wins(hard: bool) -> None:
-    scene = blobs(REFINED, 2, 2, 300.0)
+    scene = blobs(LARGE, 2, 2, 300.0)
     assert (scene.logits.max(-1) < -90).any()
     check(replace(scene, hard_sigmoid=hard, thresholds=MergeThresholds(0.01, 0.0, 0)), certain=True)
 
@@ -143,7 +144,7 @@ def test_where_all_probabilities_are_rounded_to_zero_the_first_wins(hard: bool) 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("small_area", [0, 300, 1e6])
 def test_thresholds(overlap: float, small_area: float) -> None:
-    scene = replace(blobs(REFINED, 6, 0, 20.0), thresholds=MergeThresholds(0.3, overlap, small_area))
+    scene = replace(blobs(LARGE, 6, 0, 20.0), thresholds=MergeThresholds(0.3, overlap, small_area))
     assert (scene.scores < 0.3).any()
     assert check(scene, certain=True).any() == (small_area < 1e6)
 
@@ -161,7 +162,7 @@ def test_own_areas_are_those_of_the_resized_masks(scale: int, hard: bool) -> Non
     np.testing.assert_array_equal(areas, (probability > 0.5).sum((0, 1, 2)))
 
 
-@pytest.mark.parametrize("shape", [REFINED, WHOLE], ids=["refined cells", "whole cells"])
+@pytest.mark.parametrize("shape", [LARGE, SMALL], ids=["large cells", "small cells"])
 def test_winners_are_candidates(shape: Shape) -> None:
     scene = blobs(shape, 20, 3, 2.0)
     ops, logits = TensorFlowOps(), tf.constant(scene.logits[None])
@@ -180,7 +181,7 @@ def test_winners_are_candidates(shape: Shape) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
-@pytest.mark.parametrize("shape", [REFINED, WHOLE], ids=["refined cells", "whole cells"])
+@pytest.mark.parametrize("shape", [LARGE, SMALL], ids=["large cells", "small cells"])
 def test_litert_runs_both_paths(shape: Shape, hard: bool) -> None:
     """Masks that win by probabilities down to those that kernels round to 0, and the condition in the flatbuffer."""
     sharp = replace(blobs(shape, 6, 0, 300.0), thresholds=MergeThresholds(0.01, 0.0, 0), hard_sigmoid=hard)
@@ -192,7 +193,7 @@ def test_litert_runs_both_paths(shape: Shape, hard: bool) -> None:
 
 def test_litert_plans_all_memory_ahead() -> None:
     """No dynamic shapes, and no loop: only one condition."""
-    interpreter = Interpreter(model_content=converted(fast_merge.panoptic, blobs(REFINED, 6, 0)))
+    interpreter = Interpreter(model_content=converted(fast_merge.panoptic, blobs(LARGE, 6, 0)))
     interpreter.allocate_tensors()
     names = [operator["op_name"] for operator in interpreter._get_ops_details()]
     assert names.count("IF") == 1

@@ -229,7 +229,7 @@ def test_unreadable_images_are_skipped(plain: Path, photos: Path, tmp_path: Path
         ),
         ({"recipe": "int3"}, "unknown recipe 'int3'; known ones: float16, dynamic, int8, int16x8"),
         ({"gate": Path("nowhere")}, "nowhere: no such image"),
-        ({"output": Path("model.onx")}, "model.onx: unknown model format '.onx'; name it"),
+        ({"output": Path("model.onx")}, r"model.onx: is no place for a quantized model; name it \*.tflite"),
     ],
 )
 def test_bad_requests(plain: Path, photos: Path, tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -242,6 +242,16 @@ def test_bad_requests(plain: Path, photos: Path, tmp_path: Path, change: dict[st
 def test_a_quantized_model_is_refused(integer: Path, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(MaskConverError, match="has recipe int8 already; quantize the float32 model"):
         quantize_file(integer, tmp_path / "x.tflite", "int8", calibration=photos)
+
+
+def test_onnx_files_take_the_same_path(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    plain = Models(tmp_path, ".onnx").get(input_type="uint8")
+    done = quantize_file(plain, tmp_path / "dynamic.onnx", "dynamic", gate=PHOTO, max_loss=1)
+    assert done.loss is not None
+    assert Segmenter(tmp_path / "dynamic.onnx").card.recipe == done.card.recipe == "dynamic"
+    with pytest.raises(MaskConverError, match=r"x.tflite: is no place for a quantized model; name it \*.onnx"):
+        quantize_file(plain, tmp_path / "x.tflite", "dynamic")
 
 
 def test_the_command_line_knows_every_recipe() -> None:

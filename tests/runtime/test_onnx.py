@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from click.testing import CliRunner
 from models import Models
@@ -56,6 +57,17 @@ def test_options_of_the_runtime(model: Path) -> None:
     for level in get_args(Optimization):
         segmenter = Segmenter(model, num_threads=1, providers=["CPUExecutionProvider"], graph_optimization=level)
         assert (segmenter.segment(image()).panoptic_map == plain.panoptic_map).mean() >= 0.999
+
+
+def test_ort_format(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.ort"
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    wanted = Segmenter(model).segment(image()).panoptic_map
+    assert (Segmenter(path).segment(image()).panoptic_map == wanted).mean() >= 0.999
 
 
 def test_one_segmenter_serves_many_threads(model: Path) -> None:
