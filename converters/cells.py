@@ -179,7 +179,8 @@ def pixel_logits(ops: TensorFlowOps, grid: Grid, members: Tensor, slots: Tensor)
     )
     corners = ops.gather(ops.reshape(grid.nodes, [-1]), ops.cast(places, np.int32))
     weights = bilinear_weights(*grid.pixels)
-    return ops.dense(corners, weights, np.zeros(weights.shape[1], np.float32))
+    parts = 4 * weights.shape[1]
+    return ops.dense(corners * (1 / parts), weights, np.zeros(weights.shape[1], np.float32))
 
 
 def won_areas(ops: TensorFlowOps, rounds: list[Tensor]) -> Tensor:
@@ -244,6 +245,9 @@ def bit_reversed(m: int) -> np.typing.NDArray[np.int_]:
 
 
 def bilinear_weights(height: int, width: int) -> Array:
-    """Weights [4, height * width] of the corners (top left, top right, bottom left, bottom right) at pixel centres."""
-    y, x = (np.stack([1 - t, t]) for t in ((np.arange(n) + 0.5) / n for n in (height, width)))
+    """Weights [4, height * width] of the corners (top left, top right, bottom left, bottom right) at pixel centres.
+
+    They are integers, in parts of 4 * height * width: so float16 keeps them exactly, up to 22 pixels.
+    """
+    y, x = (np.stack([2 * n - t, t]) for n, t in ((n, 2 * np.arange(n) + 1) for n in (height, width)))
     return np.einsum("ip,jq->ijpq", y, x).reshape(4, -1).astype(np.float32)

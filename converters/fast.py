@@ -50,7 +50,7 @@ def gather_embeddings(layers: Layers, head: Head, locations: Tensor) -> Tensor:
 def _windows_pay(depthwise: Depthwise, k: int, places: int) -> bool:
     """Whether the windows at k locations hold clearly less than the whole map."""
     rows, columns = depthwise.kernel.shape[:2]
-    return k * rows * columns < 0.6 * places
+    return bool(k * rows * columns < 0.6 * places)
 
 
 def _windows(layers: Layers, head: Head, depthwise: Depthwise, locations: Tensor) -> Tensor:
