@@ -16,6 +16,17 @@ import numpy as np
 from maskconver_mobile.benchmarks import worker
 from maskconver_mobile.errors import MaskConverError
 
+RUN_MODULE = """
+import runpy, sys
+sys.path = [folder for folder in sys.path if folder]
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """A command that runs an installed module; `python -m` would take it from the current folder if it had one."""
+    return [sys.executable, "-c", RUN_MODULE, module, *arguments]
+
 
 class WorkerProcess:
     """`worker.py` serving one model; a context manager that never leaves the process behind.
@@ -29,7 +40,7 @@ class WorkerProcess:
         if not model.is_file():
             raise MaskConverError(f"{model}: no such model file")
         self._model = model
-        self._command = [sys.executable, "-m", worker.__name__, str(model), "--threads", str(threads)]
+        self._command = module_command(worker.__name__, str(model), "--threads", str(threads))
         self._inputs = inputs
         self.facts: dict[str, Any] = {}
         self.peak_rss_kib = 0

@@ -6,7 +6,6 @@ python -m maskconver_mobile.benchmarks.profile model.tflite --threads 2
 import importlib.metadata
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from maskconver_mobile.benchmarks import litert_profile, worker
+from maskconver_mobile.benchmarks.process import module_command
 from maskconver_mobile.errors import MaskConverError
 
 TIMEOUT_S = 600
@@ -125,7 +125,7 @@ def _litert(model: Path, threads: int, runs: int) -> dict[str, Any]:
         raise ValueError(f"operator times need ai-edge-litert {', '.join(litert_profile.VERSIONS)}; this is {version}")
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "profile.json"
-        command = [sys.executable, "-m", litert_profile.__name__, str(model), str(threads), str(runs), str(output)]
+        command = module_command(litert_profile.__name__, str(model), str(threads), str(runs), str(output))
         done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
         if done.returncode != 0:
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]

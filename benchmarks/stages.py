@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import maskconver_mobile
+from maskconver_mobile.benchmarks.process import module_command
 from maskconver_mobile.benchmarks.stats import Statistics, summarize
 from maskconver_mobile.errors import MaskConverError
 
@@ -34,7 +35,7 @@ def measure_stages(
     Raises:
         MaskConverError: the model or the image cannot be read.
     """
-    command = [sys.executable, "-m", __name__, str(model), str(threads), str(runs)]
+    command = module_command(__name__, str(model), str(threads), str(runs))
     command += [] if image is None else [str(image)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603

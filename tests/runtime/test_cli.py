@@ -17,11 +17,12 @@ from maskconver_mobile.coco import read_ids
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
+COMMAND = str(Path(sys.executable).with_name("maskconver-mobile"))
 CONVERT = ("convert", "--config", str(TINY / "config.yaml"), "--checkpoint", str(TINY))
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "maskconver_mobile", *map(str, arguments)]
+    command = [COMMAND, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, check=False)
 
 
@@ -34,7 +35,7 @@ def fails(*arguments: object, message: str) -> None:
     assert message in lines[0]
 
 
-def test_help_never_loads_a_framework() -> None:
+def test_help_never_loads_a_framework(tmp_path: Path) -> None:
     code = (
         "import sys; from maskconver_mobile.cli import cli\n"
         "try: cli.main(['--help'])\n"
@@ -42,7 +43,7 @@ def test_help_never_loads_a_framework() -> None:
         "heavy = {'tensorflow', 'numpy', 'cv2', 'PIL', 'ai_edge_litert', 'onnxruntime', 'rich'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for verb in ("convert", "segment", "inspect", "evaluate", "compare", "benchmark", "demo"):
         assert verb in done.stdout
@@ -133,7 +134,7 @@ def test_mistakes_in_the_checkpoint_leave_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "maskconver_mobile", *CONVERT, "--output", str(tmp_path / "x.tflite")]
+    command = [COMMAND, *CONVERT, "--output", str(tmp_path / "x.tflite")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     time.sleep(2.5)
     process.send_signal(number)

@@ -96,7 +96,7 @@ def predictions(tmp_path: Path) -> list[Path]:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "maskconver_mobile", *arguments]
+    command = [str(Path(sys.executable).with_name("maskconver-mobile")), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": "110"})
 
 
