@@ -156,12 +156,12 @@ def undominated(ops: TensorFlowOps, grid: Grid, p: Tensor, pivot: Tensor, scores
     places = ops.reshape(ops.constant(first_corners(grid, ops.shape(p)[2]), np.int32) + pivot, [grid.count, 1])
     corners = np.array([0, 1, columns + 1, columns + 2]) * ops.shape(p)[2]
     gaps = []
-    for values, weaken in ((p, lambda x: x * (grid.numbers.one - MARGIN)), (shifted, lambda x: x - MARGIN)):
+    for values, factor, offset in ((p, grid.numbers.one - MARGIN, 0.0), (shifted, grid.numbers.one, MARGIN)):
         flat = ops.reshape(values, [-1])
         for i, corner in enumerate(corners):
             own = ops.slice(ops.slice(values, 0, i // 2, i // 2 + rows), 1, i % 2, i % 2 + columns)
             pivots = ops.gather(flat, places + ops.constant(corner, np.int32))
-            gaps.append(own - weaken(ops.reshape(pivots, [rows, columns, 1])))
+            gaps.append(own - ops.reshape(pivots * factor - offset, [rows, columns, 1]))
     worst = functools.reduce(ops.maximum, gaps)
     below = ops.clip01(ops.reshape(worst, [grid.count, -1]) * (grid.numbers.step * -1.0))
     return 1.0 - below
@@ -256,7 +256,8 @@ def first_corners(grid: Grid, k: int) -> np.typing.NDArray[np.int_]:
     """Where in the flat nodes [rows + 1, columns + 1, K] the top left corner of each cell begins: [cells]."""
     columns = grid.cells[1]
     cell = np.arange(grid.count)
-    return (cell // columns * (columns + 1) + cell % columns) * k
+    first: np.typing.NDArray[np.int_] = (cell // columns * (columns + 1) + cell % columns) * k
+    return first
 
 
 def halves(ops: TensorFlowOps, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -268,7 +269,8 @@ def halves(ops: TensorFlowOps, x: Tensor) -> tuple[Tensor, Tensor]:
 def bit_reversed(m: int) -> np.typing.NDArray[np.int_]:
     """0 ... m - 1 by their bits read backwards; m a power of two."""
     bits = m.bit_length() - 1
-    return np.arange(m).reshape([2] * bits).transpose(range(bits)[::-1]).ravel()
+    order: np.typing.NDArray[np.int_] = np.arange(m).reshape([2] * bits).transpose(range(bits)[::-1]).ravel()
+    return order
 
 
 def bilinear_weights(height: int, width: int) -> Array:
@@ -277,4 +279,5 @@ def bilinear_weights(height: int, width: int) -> Array:
     They are integers, in parts of 4 * height * width: so float16 keeps them exactly, up to 22 pixels.
     """
     y, x = (np.stack([2 * n - t, t]) for n, t in ((n, 2 * np.arange(n) + 1) for n in (height, width)))
-    return np.einsum("ip,jq->ijpq", y, x).reshape(4, -1).astype(np.float32)
+    weights: Array = np.einsum("ip,jq->ijpq", y, x).reshape(4, -1).astype(np.float32)
+    return weights

@@ -181,7 +181,7 @@ def own_areas(ops: TensorFlowOps, scene: Scene, logits: Tensor) -> Tensor:
     x = ops.resize(x, (height, width + 2))
     pair = np.ones((1, 2, count, 1), np.float32)
     most = ops.maximum(ops.depthwise(ops.abs(x), pair, None), scene.numbers.tiny)
-    positive = ops.ceil(ops.depthwise(x, pair * scale / 2, None) / most + (scale / 2 - 0.5))
+    positive = ops.ceil(ops.depthwise(x, pair * np.float32(scale / 2), None) / most + (scale / 2 - 0.5))
     columns = ops.sum(ops.reshape(positive, [height, (width + 2) * count]), 0)
     weights = np.array([0.5, *[1] * (width - 1), 0.5, 0]).reshape(-1, 1)
     return ops.sum(ops.reshape(columns, [width + 2, count]) * ops.constant(weights), 0)
