@@ -1,6 +1,6 @@
 """Which exact rewrites of the graph suit which kernels. All of them leave the answer as it was."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 Target = Literal["cpu", "gpu", "reference"]
@@ -33,26 +33,12 @@ class Rewrites:
     fast_merge: bool = False
 
 
+_CPU = Rewrites(**{field.name: True for field in fields(Rewrites)})
+
 TARGETS: dict[Target, Rewrites] = {
     "reference": Rewrites(),
-    "cpu": Rewrites(
-        split_depthwise=True,
-        fold_pooled_branch=True,
-        fold_normalisation=True,
-        lazy_embeddings=True,
-        lazy_windows=True,
-        fold_classifier=True,
-        two_stage_top_k=True,
-        fast_merge=True,
-    ),
-    "gpu": Rewrites(
-        fold_pooled_branch=True,
-        fold_normalisation=True,
-        lazy_embeddings=True,
-        lazy_windows=True,
-        fold_classifier=True,
-        two_stage_top_k=True,
-    ),
+    "cpu": _CPU,
+    "gpu": replace(_CPU, split_depthwise=False, fast_merge=False),
 }
 
 

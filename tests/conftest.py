@@ -30,3 +30,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 def onnx_models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """The same as .onnx files."""
     return Models(tmp_path_factory.mktemp("onnx"), ".onnx")
+
+
+@pytest.fixture(scope="session", params=["tflite", "onnx"])
+def either_models(request: pytest.FixtureRequest, models: Models, onnx_models: Models) -> Models:
+    """Both formats in turn."""
+    return models if request.param == "tflite" else onnx_models

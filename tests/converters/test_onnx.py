@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from models import TINY, Models
-from parity import TARGETS, Case, compare, full_cases, tiny_cases
+from parity import TARGETS, full_cases
 
 from maskconver_mobile.card import KEY, ModelCard
 from maskconver_mobile.converters.convert import convert
@@ -25,45 +25,12 @@ from maskconver_mobile.tail import Tail
 
 LEVELS = ("heads", "masks", "panoptic")
 INPUT_TYPES = ("uint8", "float32")
-TINY_CASES = {case.name: case for case in tiny_cases()}
-FULL_CASES = {case.name: case for case in full_cases()}
 OUTPUTS = {
     "heads": ["class_heatmap", "mask_embedding_map", "pixel_embeddings"],
     "masks": ["classes", "scores", "mask_logits"],
     "panoptic": ["category_map", "instance_map", "classes", "scores"],
 }
 MAPS = {"class_heatmap", "mask_embedding_map", "pixel_embeddings", "mask_logits"}
-
-
-def check(case: Case, models: Models, level: Any, target: str, precision: str = "float32") -> None:
-    failed = [row for row in compare(case, models, level, target, precision) if not row.passed]
-    assert not failed
-
-
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", TINY_CASES)
-def test_tiny(name: str, level: str, target: str, onnx_models: Models) -> None:
-    check(TINY_CASES[name], onnx_models, level, target)
-
-
-@pytest.mark.parametrize("level", LEVELS)
-def test_tiny_float16(level: str, onnx_models: Models) -> None:
-    check(TINY_CASES["tiny_96"], onnx_models, level, "cpu", "float16")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", ["demo_256", "demo_640"])
-def test_full_size(name: str, level: str, target: str, onnx_models: Models, shared: Path) -> None:
-    check(FULL_CASES[name], onnx_models, level, target)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("level", LEVELS)
-def test_full_size_float16(level: str, onnx_models: Models, shared: Path) -> None:
-    check(FULL_CASES["demo_256"], onnx_models, level, "cpu", "float16")
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -82,7 +49,7 @@ def test_both_formats_see_the_same_in_pixels(level: Any, target: Any, models: Mo
 
 @pytest.mark.slow
 def test_photographs_as_in_the_other_format(models: Models, onnx_models: Models, shared: Path) -> None:
-    case = FULL_CASES["demo_256"]
+    case = full_cases()[0]
     settings: dict[str, Any] = {"config": case.config, "checkpoint": case.checkpoint}
     segmenters = [Segmenter(m.get("masks", "cpu", "uint8", **settings)) for m in (onnx_models, models)]
     photos = np.load(case.golden[0].with_name("photos.npz"))

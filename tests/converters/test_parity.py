@@ -24,27 +24,27 @@ def check(case: Case, models: Models, level: Any, target: str, precision: str = 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("name", TINY_CASES)
-def test_tiny(name: str, level: str, target: str, models: Models) -> None:
-    check(TINY_CASES[name], models, level, target)
+def test_tiny(name: str, level: str, target: str, either_models: Models) -> None:
+    check(TINY_CASES[name], either_models, level, target)
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_tiny_float16(level: str, models: Models) -> None:
-    check(TINY_CASES["tiny_96"], models, level, "cpu", "float16")
+def test_tiny_float16(level: str, either_models: Models) -> None:
+    check(TINY_CASES["tiny_96"], either_models, level, "cpu", "float16")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("name", ["demo_256", "demo_640"])
-def test_full_size(name: str, level: str, target: str, models: Models, shared: Path) -> None:
-    check(FULL_CASES[name], models, level, target)
+def test_full_size(name: str, level: str, target: str, either_models: Models, shared: Path) -> None:
+    check(FULL_CASES[name], either_models, level, target)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
-def test_full_size_float16(level: str, models: Models, shared: Path) -> None:
-    check(FULL_CASES["demo_256"], models, level, "cpu", "float16")
+def test_full_size_float16(level: str, either_models: Models, shared: Path) -> None:
+    check(FULL_CASES["demo_256"], either_models, level, "cpu", "float16")
 
 
 @pytest.mark.parametrize("target", TARGETS)
