@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupts import interruptible
 from tiny import SHAPE, write_onnx
 
 from maskconver_mobile.benchmarks import host, worker
@@ -102,7 +103,11 @@ def test_random_inputs_are_the_same_every_time() -> None:
 def test_interrupt_ends_every_process_and_exits_130(tiny: Path, tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("maskconver-mobile")), "benchmark", str(tiny), "--min-seconds", "60"]
     process = subprocess.Popen(
-        [*command, "--output", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, "--output", str(tmp_path / "out")],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=interruptible,
     )
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + 30

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from interrupts import interruptible
 from PIL import Image
 
 from maskconver_mobile.coco import GroundTruth, read_ground_truth, read_predictions
@@ -365,6 +366,7 @@ def test_an_interrupt_leaves_no_process(tmp_path: Path, ending: signal.Signals) 
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=interruptible,
     )
     assert parent.stdout is not None
     assert parent.stdout.readline() == "working\n"

@@ -142,7 +142,7 @@ def test_random_bytes(tmp_path: Path) -> None:
         ({"std": [0, 1, 1]}, "malformed"),
         ({"categories": [{"id": 1}]}, "malformed"),
         ({"input_size": [96, 96]}, "its card says"),
-        ({"level": "heads"}, "its buffers do not"),
+        ({"level": "heads"}, "says level heads, its contents do not"),
     ],
 )
 def test_cards_that_cannot_be(
