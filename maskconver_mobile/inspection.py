@@ -38,8 +38,7 @@ class OperatorInfo:
         if self.kind == "DEPTHWISE_CONV_2D":
             return positions * int(np.prod(self.inputs[1].shape[1:3], dtype=np.int64))
         if self.kind == "BATCH_MATMUL":
-            inner = set(self.inputs[0].shape) & set(self.inputs[1].shape) - set(self.outputs[0].shape)
-            return positions * max(inner, default=self.inputs[0].shape[-1])
+            return positions * self.inputs[0].shape[-1]
         if self.kind in {"Gemm", "MatMul"}:
             return positions * self.inputs[1].shape[-2]
         return 0
