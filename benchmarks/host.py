@@ -19,7 +19,7 @@ from maskconver_mobile.benchmarks.stats import Ratio, Statistics, ratio, summari
 from maskconver_mobile.errors import MaskConverError
 
 MAX_ROUNDS = 100_000
-SETTLE_MS = 30
+SETTLE_MS = 150
 
 
 @dataclass(frozen=True)

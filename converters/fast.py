@@ -21,9 +21,9 @@ def proposals(ops: TensorFlowOps, heatmap: Tensor, k: int) -> Proposals:
 
     Equal to the plain form but for near ties: logits that differ by less than float rounding of their probabilities.
     """
-    _, height, width, channels = ops.shape(heatmap)
+    _, height, width, _ = ops.shape(heatmap)
     distance = ops.max_pool(heatmap, 3) - heatmap
-    peaks = ops.reshape(heatmap - distance * SUPPRESSION, [height * width, channels])
+    peaks = ops.rows(heatmap - distance * SUPPRESSION)
     rows = min(k, height * width)
     _, locations = ops.top_k(ops.max(peaks, -1), rows)
     logits, row, classes = ops.top_cells(ops.gather(peaks, locations), k)
@@ -42,9 +42,7 @@ def gather_embeddings(layers: Layers, head: Head, locations: Tensor) -> Tensor:
     depthwise = head.depthwise
     if layers.rewrites.lazy_windows and depthwise is not None and _windows_pay(depthwise, k, height * width):
         return layers.apply(_windows(layers, head, depthwise, locations), head.pointwise)
-    features = head.features(layers)
-    rows = ops.gather(ops.reshape(features, [height * width, ops.shape(features)[-1]]), locations)
-    return layers.apply(rows, head.pointwise)
+    return layers.apply(ops.gather(ops.rows(head.features(layers)), locations), head.pointwise)
 
 
 def _windows_pay(depthwise: Depthwise, k: int, places: int) -> bool:
@@ -60,7 +58,7 @@ def _windows(layers: Layers, head: Head, depthwise: Depthwise, locations: Tensor
     `SAME` has it: their weights are 0, and any row of the map may stand for them.
     """
     ops = layers.ops
-    _, height, width, channels = ops.shape(head.x)
+    _, height, width, _ = ops.shape(head.x)
     k = ops.shape(locations)[0]
     size = depthwise.kernel.shape[0]
     offsets = np.arange(size) - (size - 1) // 2
@@ -70,7 +68,7 @@ def _windows(layers: Layers, head: Head, depthwise: Depthwise, locations: Tensor
     nearest = [ops.clip(v, 0, side - 1) for v, side in zip(wanted, (height, width), strict=True)]
     inside = ops.all([ops.equal(a, b) for a, b in zip(wanted, nearest, strict=True)])
     index = ops.reshape(nearest[0] * width + nearest[1], [k * size * size])
-    x = layers.apply(ops.gather(ops.reshape(head.x, [height * width, channels]), index), head.before)
+    x = layers.apply(ops.gather(ops.rows(head.x), index), head.before)
     channels = ops.shape(x)[-1]
     weights = ops.reshape(ops.cast(inside, np.float32), [k, size * size, 1])
     weights = weights * ops.constant(depthwise.kernel.reshape(1, size * size, channels))
@@ -78,7 +76,9 @@ def _windows(layers: Layers, head: Head, depthwise: Depthwise, locations: Tensor
     return ops.relu(y) if depthwise.norm is None else layers.finish(y, depthwise.norm, True)
 
 
-def mask_logits(layers: Layers, tail: Tail, found: Proposals, embeddings: Tensor, head: Head) -> Tensor:
+def mask_logits(
+    layers: Layers, tail: Tail, found: Proposals, embeddings: Tensor, head: Head, *, planes: bool = False
+) -> Tensor:
     """Mask logits [1, h, w, K] with the per-pixel head's last layer folded into the mask kernels.
 
     That layer is linear and its output only ever meets the kernels: (F W + b) . e = F . (W e) + b . e.
@@ -89,6 +89,7 @@ def mask_logits(layers: Layers, tail: Tail, found: Proposals, embeddings: Tensor
         found: the proposals.
         embeddings: mask embeddings [K, E].
         head: the per-pixel embedding head.
+        planes: whether the masks are read one by one, not pixel by pixel; where a format can choose, it stores them so.
     """
     ops = layers.ops
     *before, classifier = head.pointwise
@@ -100,6 +101,6 @@ def mask_logits(layers: Layers, tail: Tail, found: Proposals, embeddings: Tensor
     kernels, offsets = (ops.dense(hidden, *part) for part in folded)
     _, height, width, channels = ops.shape(features)
     k = ops.shape(kernels)[0]
-    rows = ops.reshape(features, [1, height * width, channels])
-    logits = ops.matmul(rows, ops.reshape(kernels, [1, k, channels])) + ops.reshape(offsets, [1, 1, k])
+    rows = ops.reshape(features, [height * width, channels]) if planes else ops.rows(features)
+    logits = ops.products(rows, kernels, ops.reshape(offsets, [k]))
     return ops.reshape(logits, [1, height, width, k])

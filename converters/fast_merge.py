@@ -182,9 +182,9 @@ def own_areas(ops: TensorFlowOps, scene: Scene, logits: Tensor) -> Tensor:
     pair = np.ones((1, 2, count, 1), np.float32)
     most = ops.maximum(ops.depthwise(ops.abs(x), pair, None), scene.numbers.tiny)
     positive = ops.ceil(ops.depthwise(x, pair * np.float32(scale / 2), None) / most + (scale / 2 - 0.5))
-    columns = ops.sum(ops.reshape(positive, [height, (width + 2) * count]), 0)
+    columns = ops.reshape(ops.sum(positive, 1), [width + 2, count])
     weights = np.array([0.5, *[1] * (width - 1), 0.5, 0]).reshape(-1, 1)
-    return ops.sum(ops.reshape(columns, [width + 2, count]) * ops.constant(weights), 0)
+    return ops.sum(columns * ops.constant(weights), 0)
 
 
 def dense(ops: TensorFlowOps, scene: Scene) -> Tensor:

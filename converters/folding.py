@@ -124,17 +124,37 @@ def fold_classifier(
     return compose(classifier_kernel.T), compose(classifier_bias[:, None])
 
 
-def fold_input_scale(kernel: Array, scale: tuple[float, float, float]) -> Array:
-    """Move the image's division by std into the first convolution: (x / s) * k = x * (k / s).
+def fold_input_scale(kernel: Array, scale: NDArray[np.floating]) -> Array:
+    """Move a factor per input channel into the convolution behind it: (x s) * k = x * (s k).
 
-    The subtraction of the mean cannot follow: the canvas and the `SAME` border are 0 after it.
+    So the image's division by std moves into the first convolution. The subtraction of the mean cannot follow: the
+    canvas and the `SAME` border are 0 after it.
 
     Args:
-        kernel: [kh, kw, 3, filters].
-        scale: std per channel.
+        kernel: [kh, kw, channels, filters].
+        scale: [channels].
     """
-    scaled: Array = (kernel / np.asarray(scale)[:, None]).astype(np.float32)
+    scaled: Array = (kernel * scale.astype(np.float64)[:, None]).astype(np.float32)
     return scaled
+
+
+def centre_tap(kernel: Array, dilation: int, size: tuple[int, ...]) -> Array | None:
+    """What is left of a dilated depthwise convolution of odd size, `SAME`, on a map no larger than its dilation.
+
+    All taps but the centre then lie in the padding everywhere: y = x kernel[centre], a factor per channel.
+
+    Args:
+        kernel: [k, k, channels, 1].
+        dilation: in both directions.
+        size: (height, width) of the map.
+
+    Returns:
+        The factors [channels]; None where other taps reach the map.
+    """
+    if kernel.shape[0] % 2 == 0 or dilation < max(size):
+        return None
+    factors: Array = kernel[kernel.shape[0] // 2, kernel.shape[1] // 2, :, 0]
+    return factors
 
 
 def split_projection(kernel: Array, channels: int) -> tuple[Array, Array]:

@@ -34,7 +34,8 @@ def build(
 
     def graph(ops: TensorFlowOps, image: Tensor) -> dict[str, Tensor]:
         layers = Layers(ops, weights, config.norm_epsilon, chosen)
-        input_scale = STD if chosen.fold_normalisation and spec.input_type == "uint8" else None
+        in_pixels = chosen.fold_normalisation and spec.input_type == "uint8"
+        input_scale = 1 / np.asarray(STD, np.float32) if in_pixels else None
         heads = maskconver(layers, config, normalised(layers, image, spec.input_type), input_scale)
         classes = heads.classes if spec.class_ids is None else heads.classes.only(spec.class_ids)
         heatmap = classes.dense(layers)
@@ -47,7 +48,7 @@ def build(
         found = find_proposals(layers, heatmap, config.num_instances)
         if spec.class_ids is not None:
             found = replace(found, classes=ops.gather(ops.constant(spec.class_ids, np.int32), found.classes))
-        logits = find_masks(layers, heads, read_tail(weights, config), found)
+        logits = find_masks(layers, heads, read_tail(weights, config), found, planes=spec.level == "panoptic")
         k = config.num_instances
         outputs = {"classes": ops.reshape(found.classes, [1, k]), "scores": ops.reshape(found.scores, [1, k])}
         if spec.level == "masks":
@@ -78,8 +79,8 @@ def find_proposals(layers: Layers, heatmap: Tensor, k: int) -> Proposals:
     return form(layers.ops, heatmap, k)
 
 
-def find_masks(layers: Layers, heads: Heads, tail: Tail, found: Proposals) -> Tensor:
-    """Mask logits [1, h, w, K] of the proposals."""
+def find_masks(layers: Layers, heads: Heads, tail: Tail, found: Proposals, *, planes: bool) -> Tensor:
+    """Mask logits [1, h, w, K] of the proposals; `planes` if the merge follows."""
     ops = layers.ops
     if layers.rewrites.lazy_embeddings:
         embeddings = fast.gather_embeddings(layers, heads.mask_embeddings, found.locations)
@@ -88,7 +89,7 @@ def find_masks(layers: Layers, heads: Heads, tail: Tail, found: Proposals) -> Te
         _, height, width, size = ops.shape(dense)
         embeddings = ops.gather(ops.reshape(dense, [height * width, size]), found.locations)
     if layers.rewrites.fold_classifier:
-        return fast.mask_logits(layers, tail, found, embeddings, heads.pixel_embeddings)
+        return fast.mask_logits(layers, tail, found, embeddings, heads.pixel_embeddings, planes=planes)
     pixels = heads.pixel_embeddings.dense(layers)
     return postprocess.mask_logits(layers, tail, found, embeddings, pixels)
 

@@ -11,6 +11,7 @@ from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.folding import (
     Affine,
     Array,
+    centre_tap,
     fold_batch_norm,
     fold_input_scale,
     split_depthwise,
@@ -74,9 +75,9 @@ class Layers:
         *,
         relu: bool = True,
         layer_norm: bool = False,
-        input_scale: tuple[float, float, float] | None = None,
+        input_scale: Array | None = None,
     ) -> Tensor:
-        """Convolution (of x / input_scale), norm, relu."""
+        """Convolution (of x times input_scale [channels]), norm, relu."""
         shape = (kernel, kernel, self.ops.shape(x)[-1], filters)
         affine, after = self._normed(self.weights(f"{path}/kernel", shape), norm, filters, layer_norm)
         if input_scale is not None:
@@ -85,27 +86,22 @@ class Layers:
             y = self.ops.conv(x, *affine, stride=stride, relu=relu and after is None)
             return self.finish(y, after, relu)
 
-    def depthwise(
-        self,
-        x: Tensor,
-        path: str,
-        norm: str | None,
-        kernel: int,
-        *,
-        stride: int = 1,
-        dilation: int = 1,
-        layer_norm: bool = False,
-    ) -> Tensor:
-        """Depthwise convolution, then norm and relu unless there is no norm."""
+    def depthwise(self, x: Tensor, path: str, norm: str, kernel: int, *, stride: int = 1, dilation: int = 1) -> Tensor:
+        """Depthwise convolution, norm, relu."""
         channels = self.ops.shape(x)[-1]
         raw = self.weights(f"{path}/depthwise_kernel", (kernel, kernel, channels, 1))
-        if norm is None:
-            with self.ops.scope(path):
-                return self.ops.depthwise(x, raw, None, stride=stride, dilation=(dilation, dilation))
-        affine, after = self._normed(raw, norm, channels, layer_norm, depthwise=True)
+        affine, _ = self._normed(raw, norm, channels, False, depthwise=True)
         with self.ops.scope(path):
-            y = self.ops.depthwise(x, *affine, stride=stride, dilation=(dilation, dilation), relu=after is None)
-            return self.finish(y, after, True)
+            return self.ops.depthwise(x, *affine, stride=stride, dilation=(dilation, dilation), relu=True)
+
+    def separable(self, x: Tensor, path: str, names: tuple[str, str], filters: int, dilation: int) -> Tensor:
+        """Dilated 3x3 depthwise convolution with nothing behind it, 1x1 convolution, norm, relu."""
+        raw = self.weights(f"{path}/depthwise_kernel", (3, 3, self.ops.shape(x)[-1], 1))
+        factors = centre_tap(raw, dilation, self.ops.shape(x)[1:3]) if self.rewrites.fold_centre_tap else None
+        if factors is None:
+            with self.ops.scope(path):
+                x = self.ops.depthwise(x, raw, None, dilation=(dilation, dilation))
+        return self.conv(x, *names, filters, input_scale=factors)
 
     def convolve(self, x: Tensor, layer: Depthwise) -> Tensor:
         """Apply a head's depthwise layer: convolution, norm, relu."""
@@ -133,7 +129,7 @@ class Layers:
         affine, _ = self._normed(self.weights(f"{path}/kernel", shape), norm, filters, False)
         kernel, vector_kernel = split_projection(affine.kernel, channels)
         with self.ops.scope(path):
-            offset = self.ops.conv(vector, vector_kernel, affine.bias)
+            offset = self.ops.spread(self.ops.conv(vector, vector_kernel, affine.bias), self.ops.shape(x)[1:3])
             return self.ops.relu(self.ops.conv(x, kernel, np.zeros(filters, np.float32)) + offset)
 
     def read_depthwise(self, path: str, norm: str, size: int, channels: int, layer_norm: bool) -> Depthwise:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from maskconver_mobile.converters.backbones import BACKBONES, Block, make_divisible
 from maskconver_mobile.converters.config import DecoderConfig, HeadConfig, ModelConfig
+from maskconver_mobile.converters.folding import Array
 from maskconver_mobile.converters.layers import Depthwise, Layers, Pointwise
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 
@@ -56,10 +57,8 @@ class Heads:
     pixel_embeddings: Head
 
 
-def maskconver(
-    layers: Layers, config: ModelConfig, image: Tensor, input_scale: tuple[float, float, float] | None = None
-) -> Heads:
-    """Normalised image [1, H, W, 3] -> heads at stride 8. The first convolution divides by `input_scale` if given."""
+def maskconver(layers: Layers, config: ModelConfig, image: Tensor, input_scale: Array | None = None) -> Heads:
+    """Image [1, H, W, 3], normalised once the first convolution multiplies it by `input_scale` -> heads at stride 8."""
     endpoints = backbone(layers, config, image, input_scale)
     with layers.ops.scope("decoder/aspp"):
         decoded = aspp(layers, config.decoder, endpoints[str(config.decoder.level)])
@@ -71,9 +70,7 @@ def maskconver(
     return Heads(*(head(layers, path, spec, endpoints, decoded, outputs) for path, spec, outputs in parts))
 
 
-def backbone(
-    layers: Layers, config: ModelConfig, x: Tensor, input_scale: tuple[float, float, float] | None
-) -> dict[str, Tensor]:
+def backbone(layers: Layers, config: ModelConfig, x: Tensor, input_scale: Array | None) -> dict[str, Tensor]:
     """MobileNet blocks at output stride 16; a stride that would go beyond becomes dilation from that block on."""
     endpoints: dict[str, Tensor] = {}
     running_stride, dilation = 1, 1
@@ -113,8 +110,8 @@ def aspp(layers: Layers, config: DecoderConfig, x: Tensor) -> Tensor:
     branches = [layers.conv(x, f"{path}/layer_with_weights-0", f"{path}/layer_with_weights-1", filters)]
     for i, rate in enumerate(config.dilation_rates, start=1):
         path = f"decoder/aspp/aspp_layers/{i}"
-        y = layers.depthwise(x, f"{path}/layer_with_weights-0", None, 3, dilation=rate)
-        branches.append(layers.conv(y, f"{path}/layer_with_weights-1", f"{path}/layer_with_weights-2", filters))
+        names = f"{path}/layer_with_weights-1", f"{path}/layer_with_weights-2"
+        branches.append(layers.separable(x, f"{path}/layer_with_weights-0", names, filters, rate))
     path = f"decoder/aspp/aspp_layers/{len(config.dilation_rates) + 1}/layer_with_weights-0"
     pooled = pool(ops, config, x)
     pooled = layers.conv(pooled, f"{path}/layer_with_weights-0", f"{path}/layer_with_weights-1", filters)

@@ -11,9 +11,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-OPSET = 16
-"""The oldest that has every operator (ScatterElements sums from 16 on), so the one that most runtimes read: ONNX
-Runtime from 1.11 on, on phones and in browsers too."""
+OPSET = 17
+"""The oldest that has every operator (LayerNormalization came with 17), so the one that most runtimes read: ONNX
+Runtime from 1.12 on, on phones and in browsers too."""
 IR_VERSION = 8
 
 

@@ -100,7 +100,10 @@ class OnnxOps:
         return self.relu(y) if relu else y
 
     def layer_norm(self, x: OnnxTensor, gamma: Array, beta: Array, epsilon: float) -> OnnxTensor:
-        """Normalise the last axis (Ba et al. 2016)."""
+        """Normalise the last axis (Ba et al. 2016); maps with their channels first have no operator for it."""
+        if not x.channels_first:
+            inputs = [x.stored(), self.graph.constant(gamma), self.graph.constant(beta)]
+            return replace(x, name=self.graph.node("LayerNormalization", inputs, axis=-1, epsilon=epsilon))
         centred = x - self._mean(x)
         deviation = self._unary("Sqrt", self._mean(centred * centred) + epsilon)
         return elementwise("Div", centred, deviation) * self.constant(gamma) + self.constant(beta)
@@ -196,6 +199,14 @@ class OnnxOps:
         shape[axis] = sum(t.shape[axis] for t in tensors)
         return replace(first, name=name, shape=tuple(shape))
 
+    def spread(self, vector: OnnxTensor, size: tuple[int, ...]) -> OnnxTensor:
+        """A map [1, 1, 1, c] in a form that adds to maps of this size: sums of equal shapes join the convolution."""
+        return self.resize(vector, size)
+
+    def rows(self, x: OnnxTensor) -> OnnxTensor:
+        """The locations of a map [1, h, w, c] as rows [h * w, c], which lie in one piece."""
+        return x.laid_out(False).reshaped([x.shape[1] * x.shape[2], x.shape[3]])
+
     def reshape(self, x: OnnxTensor, shape: Sequence[int]) -> OnnxTensor:
         """Same values in another shape."""
         return x.reshaped(shape)
@@ -242,6 +253,15 @@ class OnnxOps:
             left, right = a, b.laid_out(True)
         name = self.graph.node("MatMul", [left.stored(), right.stored()])
         return self._like(a, name, (1, a.shape[1], b.shape[1]), channels_first=a.channels_first)
+
+    def products(self, rows: OnnxTensor, vectors: OnnxTensor, offsets: OnnxTensor) -> OnnxTensor:
+        """[n, c] times [m, c] transposed, plus [m]: [n, m]."""
+        shape = (rows.shape[0], vectors.shape[0])
+        if rows.channels_first:
+            name = self.graph.node("MatMul", [vectors.laid_out(False).stored(), rows.stored()])
+            return self._like(rows, name, shape, channels_first=True) + offsets
+        name = self.graph.node("Gemm", [rows.stored(), vectors.laid_out(False).stored(), offsets.stored()], transB=1)
+        return self._like(rows, name, shape, channels_first=False)
 
     def gather(self, x: OnnxTensor, indices: OnnxTensor) -> OnnxTensor:
         """Rows of the first axis."""

@@ -74,6 +74,7 @@ def find_operations(model: onnx.ModelProto) -> list[Operation]:
     layers = {node.name: node.name.rpartition("/")[0] for node in model.graph.node}
     normed = {layers[node.name] for node in model.graph.node if node.op_type == "Sqrt"}
     maps = {value.name for value in model.graph.value_info if _is_float_map(value)}
+    constants = {tensor.name for tensor in model.graph.initializer}
     found = []
     for node in model.graph.node:
         layer = layers[node.name]
@@ -81,7 +82,7 @@ def find_operations(model: onnx.ModelProto) -> list[Operation]:
         in_network = on_map and not layer.endswith("_classifier")
         if in_network and node.op_type in (("Conv",) if layer in normed else INTEGER):
             found.append(Operation(node.op_type, node.name, layer, integer=True))
-        elif node.op_type == "Gemm":
+        elif node.op_type == "Gemm" and node.input[1] in constants:
             found.append(Operation(node.op_type, node.name, layer, integer=False))
     return found
 

@@ -146,6 +146,15 @@ class TensorFlowOps:
         """Join along an axis."""
         return tf.concat(list(xs), axis)
 
+    def spread(self, vector: Tensor, size: tuple[int, ...]) -> Tensor:
+        """A map [1, 1, 1, c] in a form that adds to maps of this size: here as it is, sums broadcast it."""
+        return vector
+
+    def rows(self, x: Tensor) -> Tensor:
+        """The locations of a map [1, h, w, c] as rows [h * w, c]."""
+        _, height, width, channels = self.shape(x)
+        return tf.reshape(x, [height * width, channels])
+
     def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         """Same values in another shape."""
         return tf.reshape(x, list(shape))
@@ -164,6 +173,12 @@ class TensorFlowOps:
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """[1, n, c] times [1, m, c] transposed: [1, n, m]. As a batched product, which XNNPACK takes."""
         return tf.linalg.matmul(a, b, transpose_b=True)
+
+    def products(self, rows: Tensor, vectors: Tensor, offsets: Tensor) -> Tensor:
+        """[n, c] times [m, c] transposed, plus [m]: [n, m]."""
+        (n, channels), m = self.shape(rows), self.shape(vectors)[0]
+        product = self.matmul(tf.reshape(rows, [1, n, channels]), tf.reshape(vectors, [1, m, channels]))
+        return tf.reshape(product + tf.reshape(offsets, [1, 1, m]), [n, m])
 
     def gather(self, x: Tensor, indices: Tensor) -> Tensor:
         """Rows of the first axis."""

@@ -14,6 +14,8 @@ class Rewrites:
     Attributes:
         split_depthwise: depthwise kernels over 25 taps become sums of smaller ones (`folding.split_depthwise`).
         fold_pooled_branch: the ASPP's image-level branch enters the projection as a bias (`network.aspp`).
+        fold_centre_tap: a dilated depthwise convolution that sees nothing but padding around its centre enters the
+            1x1 convolution behind it (`folding.centre_tap`).
         fold_normalisation: the division by std moves into the first convolution (`network.backbone`).
         lazy_embeddings: the mask embedding head's last layers run on K gathered rows (`fast.mask_kernels`).
         lazy_windows: so do the layers before those, on the windows that they see (`fast.gather_embeddings`).
@@ -25,6 +27,7 @@ class Rewrites:
 
     split_depthwise: bool = False
     fold_pooled_branch: bool = False
+    fold_centre_tap: bool = False
     fold_normalisation: bool = False
     lazy_embeddings: bool = False
     lazy_windows: bool = False

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from maskconver_mobile.converters.folding import (
+    centre_tap,
     fold_batch_norm,
     fold_classifier,
     fold_input_scale,
@@ -86,8 +87,15 @@ def test_split_projection() -> None:
 
 
 def test_fold_input_scale() -> None:
-    kernel, x, scale = normal(3, 3, 3, 4), normal(3, 3, 3), (58.0, 57.0, 56.0)
+    kernel, x, scale = normal(3, 3, 3, 4), normal(3, 3, 3), normal(3)
     folded = fold_input_scale(kernel, scale)
-    np.testing.assert_allclose(
-        np.einsum("ijc,ijcf", x, folded), np.einsum("ijc,ijcf", x / np.asarray(scale), kernel), atol=1e-6
-    )
+    np.testing.assert_allclose(np.einsum("ijc,ijcf", x, folded), np.einsum("ijc,ijcf", x * scale, kernel), atol=1e-5)
+
+
+@pytest.mark.parametrize(("dilation", "alone"), [(5, False), (6, True), (18, True)])
+def test_centre_tap(dilation: int, alone: bool) -> None:
+    kernel, x = normal(3, 3, 4, 1), normal(6, 5, 4)
+    factors = centre_tap(kernel, dilation, (6, 5))
+    assert (factors is not None) == alone
+    if factors is not None:
+        np.testing.assert_allclose(x * factors, depthwise(x, kernel, (dilation, dilation)), rtol=1e-6)
