@@ -155,15 +155,3 @@ def centre_tap(kernel: Array, dilation: int, size: tuple[int, ...]) -> Array | N
         return None
     factors: Array = kernel[kernel.shape[0] // 2, kernel.shape[1] // 2, :, 0]
     return factors
-
-
-def split_projection(kernel: Array, channels: int) -> tuple[Array, Array]:
-    """Split a 1x1 kernel's inputs: the first ones, and the last `channels` whose map is the same everywhere.
-
-    concat(x, v) P = x P1 + v P2 for a vector v repeated over the map.
-
-    Args:
-        kernel: [1, 1, inputs, filters].
-        channels: of the repeated part.
-    """
-    return kernel[:, :, :-channels], kernel[:, :, -channels:]

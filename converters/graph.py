@@ -35,7 +35,7 @@ def build(
     def graph(ops: TensorFlowOps, image: Tensor) -> dict[str, Tensor]:
         layers = Layers(ops, weights, config.norm_epsilon, chosen)
         in_pixels = chosen.fold_normalisation and spec.input_type == "uint8"
-        input_scale = 1 / np.asarray(STD, np.float32) if in_pixels else None
+        input_scale = (1 / np.asarray(STD)).astype(np.float32) if in_pixels else None
         heads = maskconver(layers, config, normalised(layers, image, spec.input_type), input_scale)
         classes = heads.classes if spec.class_ids is None else heads.classes.only(spec.class_ids)
         heatmap = classes.dense(layers)

@@ -2,8 +2,8 @@
 
 import functools
 import operator
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from maskconver_mobile.converters.folding import (
     fold_batch_norm,
     fold_input_scale,
     split_depthwise,
-    split_projection,
 )
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 from maskconver_mobile.converters.targets import TARGETS, Rewrites
@@ -94,14 +93,14 @@ class Layers:
         with self.ops.scope(path):
             return self.ops.depthwise(x, *affine, stride=stride, dilation=(dilation, dilation), relu=True)
 
-    def separable(self, x: Tensor, path: str, names: tuple[str, str], filters: int, dilation: int) -> Tensor:
-        """Dilated 3x3 depthwise convolution with nothing behind it, 1x1 convolution, norm, relu."""
+    def separable(self, x: Tensor, path: str, pointwise: Pointwise, dilation: int) -> tuple[Tensor, Pointwise]:
+        """A dilated 3x3 depthwise convolution, applied, and the 1x1 convolution behind it, not applied yet."""
         raw = self.weights(f"{path}/depthwise_kernel", (3, 3, self.ops.shape(x)[-1], 1))
         factors = centre_tap(raw, dilation, self.ops.shape(x)[1:3]) if self.rewrites.fold_centre_tap else None
-        if factors is None:
-            with self.ops.scope(path):
-                x = self.ops.depthwise(x, raw, None, dilation=(dilation, dilation))
-        return self.conv(x, *names, filters, input_scale=factors)
+        if factors is not None:
+            return x, replace(pointwise, kernel=fold_input_scale(pointwise.kernel, factors))
+        with self.ops.scope(path):
+            return self.ops.depthwise(x, raw, None, dilation=(dilation, dilation)), pointwise
 
     def convolve(self, x: Tensor, layer: Depthwise) -> Tensor:
         """Apply a head's depthwise layer: convolution, norm, relu."""
@@ -122,15 +121,27 @@ class Layers:
         y = functools.reduce(operator.add, parts) + y
         return self.ops.relu(y) if relu else y
 
-    def project(self, x: Tensor, vector: Tensor, path: str, norm: str, filters: int) -> Tensor:
-        """A 1x1 convolution, norm and relu of x joined with a vector [1, 1, 1, c] that is the same everywhere."""
-        channels = self.ops.shape(vector)[-1]
-        shape = (1, 1, self.ops.shape(x)[-1] + channels, filters)
-        affine, _ = self._normed(self.weights(f"{path}/kernel", shape), norm, filters, False)
-        kernel, vector_kernel = split_projection(affine.kernel, channels)
-        with self.ops.scope(path):
-            offset = self.ops.spread(self.ops.conv(vector, vector_kernel, affine.bias), self.ops.shape(x)[1:3])
-            return self.ops.relu(self.ops.conv(x, kernel, np.zeros(filters, np.float32)) + offset)
+    def project(self, maps: Sequence[Tensor], kernels: Sequence[Array], vector: Tensor, layer: Pointwise) -> Tensor:
+        """A 1x1 convolution and relu of maps joined with a vector [1, 1, 1, c] that is the same everywhere.
+
+        concat(x, ..., v) P = x P1 + ... + v Pn: the vector's part is a bias. The maps' parts can be summed too, where
+        a convolution adds to what another left without a pass of its own.
+
+        Args:
+            maps: [1, h, w, c].
+            kernels: the rows of P that belong to each map, then those of the vector.
+            vector: what is everywhere.
+            layer: P with its bias.
+        """
+        ops, size, nothing = self.ops, self.ops.shape(maps[0])[1:3], np.zeros_like(layer.bias)
+        *rows, vector_rows = [kernel[None, None] for kernel in kernels]
+        with ops.scope(layer.path):
+            y = ops.spread(ops.conv(vector, vector_rows, layer.bias), size)
+            if not self.rewrites.sum_projection:
+                maps, rows = [ops.concat(maps)], [np.concatenate(rows, 2)]
+            for x, kernel in zip(maps, rows, strict=True):
+                y = ops.conv(x, kernel, nothing) + y
+            return ops.relu(y)
 
     def read_depthwise(self, path: str, norm: str, size: int, channels: int, layer_norm: bool) -> Depthwise:
         """A depthwise convolution with norm and relu, not applied yet."""

@@ -4,7 +4,10 @@ Follows Rashwan et al., "MaskConver: Revisiting Pure Convolution Model for Panop
 Model Garden checkpoints define it. Maps are NHWC and padding is TensorFlow's `SAME` throughout.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from maskconver_mobile.converters.backbones import BACKBONES, Block, make_divisible
 from maskconver_mobile.converters.config import DecoderConfig, HeadConfig, ModelConfig
@@ -106,20 +109,46 @@ def aspp(layers: Layers, config: DecoderConfig, x: Tensor) -> Tensor:
     """Parallel dilated branches and a pooled one, concatenated and projected (Chen et al. 2017)."""
     ops, filters = layers.ops, config.num_filters
     size = ops.shape(x)[1:3]
-    path = "decoder/aspp/aspp_layers/0"
-    branches = [layers.conv(x, f"{path}/layer_with_weights-0", f"{path}/layer_with_weights-1", filters)]
+    path, shape = "decoder/aspp/aspp_layers/{}/layer_with_weights-{}", (ops.shape(x)[-1], filters)
+    branches = [(x, layers.read_pointwise(path.format(0, 0), path.format(0, 1), shape, False))]
     for i, rate in enumerate(config.dilation_rates, start=1):
-        path = f"decoder/aspp/aspp_layers/{i}"
-        names = f"{path}/layer_with_weights-1", f"{path}/layer_with_weights-2"
-        branches.append(layers.separable(x, f"{path}/layer_with_weights-0", names, filters, rate))
-    path = f"decoder/aspp/aspp_layers/{len(config.dilation_rates) + 1}/layer_with_weights-0"
-    pooled = pool(ops, config, x)
-    pooled = layers.conv(pooled, f"{path}/layer_with_weights-0", f"{path}/layer_with_weights-1", filters)
-    path = "decoder/aspp/projection"
-    names = f"{path}/layer_with_weights-0", f"{path}/layer_with_weights-1"
-    if layers.rewrites.fold_pooled_branch and ops.shape(pooled)[1:3] == (1, 1):
-        return layers.project(ops.concat(branches), pooled, *names, filters)
-    return layers.conv(ops.concat([*branches, ops.resize(pooled, size)]), *names, filters)
+        pointwise = layers.read_pointwise(path.format(i, 1), path.format(i, 2), shape, False)
+        branches.append(layers.separable(x, path.format(i, 0), pointwise, rate))
+    last = path.format(len(branches), 0) + "/layer_with_weights-"
+    pooled = layers.conv(pool(ops, config, x), f"{last}0", f"{last}1", filters)
+
+    last = "decoder/aspp/projection/layer_with_weights-"
+    projection = layers.read_pointwise(f"{last}0", f"{last}1", ((len(branches) + 1) * filters, filters), False)
+    if not layers.rewrites.fold_pooled_branch or ops.shape(pooled)[1:3] != (1, 1):
+        maps = [layers.apply(y, [pointwise]) for y, pointwise in branches]
+        return layers.apply(ops.concat([*maps, ops.resize(pooled, size)]), [projection])
+    *kernels, pooled_kernel = np.split(projection.kernel, len(branches) + 1)
+    joined = join_branches(branches, kernels)
+    maps = [layers.apply(y, [pointwise]) for y, pointwise, _ in joined]
+    return layers.project(maps, [*(kernel for *_, kernel in joined), pooled_kernel], pooled, projection)
+
+
+def join_branches(
+    branches: Sequence[tuple[Tensor, Pointwise]], kernels: Sequence[Array]
+) -> list[tuple[Tensor, Pointwise, Array]]:
+    """Branches that read the same map become one layer with the outputs of both.
+
+    Args:
+        branches: map and layer of each.
+        kernels: what a sum of products multiplies the output of each with.
+
+    Returns:
+        Map, layer and kernel of each that is left.
+    """
+    groups: dict[int, list[tuple[Tensor, Pointwise, Array]]] = {}
+    for (x, layer), kernel in zip(branches, kernels, strict=True):
+        groups.setdefault(id(x), []).append((x, layer, kernel))
+    joined = []
+    for group in groups.values():
+        xs, same, parts = zip(*group, strict=True)
+        wide = np.concatenate([layer.kernel for layer in same], 1), np.concatenate([layer.bias for layer in same])
+        joined.append((xs[0], replace(same[0], kernel=wide[0], bias=wide[1]), np.concatenate(parts)))
+    return joined
 
 
 def pool(ops: TensorFlowOps, config: DecoderConfig, x: Tensor) -> Tensor:

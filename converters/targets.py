@@ -13,7 +13,9 @@ class Rewrites:
 
     Attributes:
         split_depthwise: depthwise kernels over 25 taps become sums of smaller ones (`folding.split_depthwise`).
-        fold_pooled_branch: the ASPP's image-level branch enters the projection as a bias (`network.aspp`).
+        fold_pooled_branch: the ASPP's image-level branch enters the projection as a bias (`layers.project`), and
+            branches that read the same map are one layer (`network.join_branches`).
+        sum_projection: the other branches' products are summed instead of joining their maps (`layers.project`).
         fold_centre_tap: a dilated depthwise convolution that sees nothing but padding around its centre enters the
             1x1 convolution behind it (`folding.centre_tap`).
         fold_normalisation: the division by std moves into the first convolution (`network.backbone`).
@@ -27,6 +29,7 @@ class Rewrites:
 
     split_depthwise: bool = False
     fold_pooled_branch: bool = False
+    sum_projection: bool = False
     fold_centre_tap: bool = False
     fold_normalisation: bool = False
     lazy_embeddings: bool = False
@@ -49,6 +52,7 @@ def rewrites(target: Target, format: Format) -> Rewrites:
     """The rewrites for a target in the runtime that reads the format.
 
     ONNX Runtime has a depthwise kernel for any size, which the split would only burden with more passes over memory.
+    Its convolutions add what they are given as they write; LiteRT's would leave every sum to an operator of its own.
     """
     chosen = TARGETS[target]
-    return replace(chosen, split_depthwise=False) if format == "onnx" else chosen
+    return replace(chosen, split_depthwise=False) if format == "onnx" else replace(chosen, sum_projection=False)

@@ -10,7 +10,6 @@ from maskconver_mobile.converters.folding import (
     fold_classifier,
     fold_input_scale,
     split_depthwise,
-    split_projection,
 )
 
 RNG = np.random.default_rng(0)
@@ -77,13 +76,6 @@ def test_fold_classifier() -> None:
     kernels, offsets = fold_classifier(kernel, bias, classifier, offset)
     found = features @ (hidden @ kernels.kernel + kernels.bias).T + (hidden @ offsets.kernel + offsets.bias).T
     np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-def test_split_projection() -> None:
-    kernel, x, vector = normal(1, 1, 9, 4), normal(5, 5, 6), normal(3)
-    joined = np.concatenate([x, np.broadcast_to(vector, (5, 5, 3))], -1)
-    first, second = split_projection(kernel, 3)
-    np.testing.assert_allclose(x @ first[0, 0] + vector @ second[0, 0], joined @ kernel[0, 0], atol=1e-5)
 
 
 def test_fold_input_scale() -> None:

@@ -5,16 +5,18 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from checkpoints import random_weights
 from models import TINY, Models, run_tflite
 
-from maskconver_mobile.converters import fast, postprocess, targets
+from maskconver_mobile.converters import fast, graph, postprocess, targets
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
+from maskconver_mobile.converters.onnx import to_onnx
 from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.converters.tflite import to_tflite
@@ -33,12 +35,24 @@ def expected(models: Models) -> dict[str, np.ndarray]:
     )
 
 
+NEEDS = {"sum_projection": "fold_pooled_branch", "lazy_windows": "lazy_embeddings"}
+
+
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
 @pytest.mark.parametrize("name", [field.name for field in fields(targets.Rewrites)])
-def test_a_rewrite_alone(name: str, expected: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(targets.TARGETS, "cpu", targets.Rewrites(**{name: True}))
+def test_a_rewrite_alone(
+    name: str, format: str, expected: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = targets.Rewrites(**{name: True, NEEDS.get(name, name): True})
+    monkeypatch.setattr(graph, "rewrites", lambda target, format: chosen)
     level = "panoptic" if name == "fast_merge" else "masks"
-    content = to_tflite(read_config(TINY / "config.yaml"), read_checkpoint(TINY), GraphSpec(level=level))
-    found = run_tflite(content, IMAGE)
+    inputs = read_config(TINY / "config.yaml"), read_checkpoint(TINY), GraphSpec(level=level)
+    if format == "tflite":
+        found = run_tflite(to_tflite(*inputs), IMAGE)
+    else:
+        session = onnxruntime.InferenceSession(to_onnx(*inputs), providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        found = dict(zip(names, session.run(names, {"image": IMAGE}), strict=True))
     np.testing.assert_array_equal(found["classes"], expected["classes"])
     np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-5)
     if level == "masks":
