@@ -8,16 +8,17 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.tflite_file import pack
 
+TYPES = {np.dtype(np.float32): schema.TensorType.FLOAT32, np.dtype(np.float16): schema.TensorType.FLOAT16}
 KINDS: dict[int, str] = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 FLOAT32 = schema.TensorType.FLOAT32
 
 
 class Flatbuffer:
-    """A parsed flatbuffer with one subgraph.
+    """A parsed flatbuffer.
 
     Attributes:
         model: the schema's object tree.
-        graph: its subgraph.
+        graph: its main subgraph; others are the branches of conditions, and stay as they are.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -68,23 +69,30 @@ class Flatbuffer:
         return np.frombuffer(bytes(data), np.float32).reshape(self.shape(tensor))
 
     def add_tensor(self, name: str, shape: list[int], values: NDArray[Any] | None = None) -> int:
-        """A new float tensor, constant if it has values; returns its index."""
+        """A new float tensor; returns its index. With values it is constant, and float16 if they are."""
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.type = name.encode(), np.array(shape, np.int32), FLOAT32
         tensor.buffer = 0
         if values is not None:
+            stored = values if values.dtype == np.float16 else values.astype(np.float32)
+            tensor.type = TYPES[stored.dtype]
             buffer = schema.BufferT()
-            buffer.data = np.frombuffer(values.astype(np.float32).tobytes(), np.uint8)
+            buffer.data = np.frombuffer(stored.tobytes(), np.uint8)
             tensor.buffer = len(self.model.buffers)
             self.model.buffers.append(buffer)
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
 
+    def operator(self, builtin: int, inputs: list[int], output: int) -> Any:
+        """A new operator, not in the graph yet."""
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self._opcode(builtin)
+        operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+        return operator
+
     def concatenation(self, inputs: list[int], output: int, axis: int) -> Any:
         """A new CONCATENATION, not in the graph yet."""
-        operator = schema.OperatorT()
-        operator.opcodeIndex = self._opcode(schema.BuiltinOperator.CONCATENATION)
-        operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+        operator = self.operator(schema.BuiltinOperator.CONCATENATION, inputs, output)
         operator.builtinOptionsType = schema.BuiltinOptions.ConcatenationOptions
         operator.builtinOptions = schema.ConcatenationOptionsT()
         operator.builtinOptions.axis = axis
@@ -104,7 +112,8 @@ class Flatbuffer:
             for entry in (*signature.inputs, *signature.outputs):
                 entry.tensorIndex = places[entry.tensorIndex]
         graph.tensors = [graph.tensors[t] for t in used]
-        buffers = {t.buffer for t in graph.tensors} | {entry.buffer for entry in self.model.metadata or []}
+        buffers = {t.buffer for each in self.model.subgraphs for t in each.tensors}
+        buffers |= {entry.buffer for entry in self.model.metadata or []}
         for index, buffer in enumerate(self.model.buffers):
             if index not in buffers:
                 buffer.data = None

@@ -16,6 +16,7 @@ import numpy as np
 from maskconver_mobile.card import KEY, ModelCard
 from maskconver_mobile.converters.calibration import Ranges, Tensor, measure_ranges
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.half_precision import halve_weights
 from maskconver_mobile.converters.pixel_input import fold_normalisation, pixel_ranges, take_bytes
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.tflite_file import attach, read_metadata
@@ -266,19 +267,11 @@ def apply_static(content: bytes, ranges: Statistics, recipe: Recipe, chosen: Seq
 
 def _weights_only(content: bytes, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
     """Smaller weights; depthwise ones stay float under `dynamic`, for which kernels have no fast path."""
-    from litert_quantizer import qtyping
-    from litert_quantizer.algorithm_manager import AlgorithmName
-
+    if recipe.name == "float16":
+        return halve_weights(content, {op.name for op in chosen})
     quantizer = _quantizer(content)
-    half = qtyping.OpQuantizationConfig(
-        weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
-        compute_precision=qtyping.ComputePrecision.FLOAT,
-        explicit_dequantize=True,
-    )
     for op in chosen:
-        if recipe.name == "float16" and op.kind in (*CONVOLUTIONS, "FULLY_CONNECTED"):
-            quantizer.update_quantization_recipe(_scope(op), _kind(op), half, AlgorithmName.FLOAT_CASTING)
-        elif recipe.name == "dynamic" and op.kind in WEIGHTS_ONLY:
+        if op.kind in WEIGHTS_ONLY:
             quantizer.add_dynamic_config(_scope(op), _kind(op), WEIGHT_BITS)
     return _run(quantizer, None)
 

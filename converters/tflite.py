@@ -15,6 +15,7 @@ from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph import MEAN, STD, build, small_area_threshold
+from maskconver_mobile.converters.half_precision import halve_weights
 from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.postprocess import read_tail
 from maskconver_mobile.converters.spec import GraphSpec
@@ -31,11 +32,8 @@ def to_tflite(config: ModelConfig, weights: Weights, spec: GraphSpec, precision:
     image = tf.TensorSpec([1, *config.input_size, 3], tf.as_dtype(spec.input_type), name="image")
     module.serve = tf.function(lambda image: graph(TensorFlowOps(), image), input_signature=[image], autograph=False)
     concrete = module.serve.get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
-    if precision == "float16":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
-    return bytes(converter.convert())
+    content = bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
+    return halve_weights(content) if precision == "float16" else content
 
 
 def make_card(
