@@ -17,32 +17,7 @@ from maskconver_mobile.converters.folding import Array
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 
 MARGIN = 1e-4
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """Powers of two that a float16 constant does not hold, as tensors [1].
-
-    Attributes:
-        one: 2^0.
-        tiny: 2^-56.
-        step: 2^60.
-        lift: 2^126.
-    """
-
-    one: Tensor
-    tiny: Tensor
-    step: Tensor
-    lift: Tensor
-
-
-def numbers(ops: TensorFlowOps, scores: Tensor) -> Numbers:
-    """Made from the scores, lest an exporter computes them ahead and stores them with half the bits."""
-    one = ops.clip01(ops.slice(scores, 0, 0, 1) + 1.0)
-    small = one * 2.0**14
-    middle = small * small
-    large = middle * middle
-    return Numbers(one, one / large, large * 16.0, large * large * small)
+TINY, STEP, LIFT = 2.0**-56, 2.0**60, 2.0**126
 
 
 @dataclass(frozen=True)
@@ -55,7 +30,6 @@ class Grid:
         pixels: (height, width) of a cell.
         border: (height, width) of what lies outside the image on each side, in pixels.
         hard_sigmoid: whether probabilities are relu6(x + 3) * 0.16667.
-        numbers: for comparisons.
     """
 
     nodes: Tensor
@@ -63,7 +37,6 @@ class Grid:
     pixels: tuple[int, int]
     border: tuple[int, int]
     hard_sigmoid: bool
-    numbers: Numbers
 
     @property
     def count(self) -> int:
@@ -88,9 +61,7 @@ class Contest:
     areas: Tensor
 
 
-def cell_grid(
-    ops: TensorFlowOps, logits: Tensor, size: tuple[int, int], known: Numbers, *, hard_sigmoid: bool
-) -> Grid | None:
+def cell_grid(ops: TensorFlowOps, logits: Tensor, size: tuple[int, int], *, hard_sigmoid: bool) -> Grid | None:
     """The cells of an image of `size` over masks [1, h, w, K]; None where pixels do not fall evenly into cells.
 
     Beyond the outermost mask values interpolation repeats them, so the map grows by one value on each side, and the
@@ -106,7 +77,7 @@ def cell_grid(
     for axis, n in ((1, height), (2, width)):
         nodes = ops.concat([ops.slice(nodes, axis, 0, 1), nodes, ops.slice(nodes, axis, n - 1, n)], axis)
     nodes = ops.reshape(nodes, [height + 2, width + 2, k])
-    return Grid(nodes, (height + 1, width + 1), scale, (scale[0] // 2, scale[1] // 2), hard_sigmoid, known)
+    return Grid(nodes, (height + 1, width + 1), scale, (scale[0] // 2, scale[1] // 2), hard_sigmoid)
 
 
 def probability(ops: TensorFlowOps, logits: Tensor, *, hard_sigmoid: bool) -> Tensor:
@@ -114,9 +85,9 @@ def probability(ops: TensorFlowOps, logits: Tensor, *, hard_sigmoid: bool) -> Te
     return ops.relu6(logits + 3.0) * 0.16667 if hard_sigmoid else ops.sigmoid(logits)
 
 
-def exceeds(ops: TensorFlowOps, a: Tensor, b: Tensor, known: Numbers) -> Tensor:
+def exceeds(ops: TensorFlowOps, a: Tensor, b: Tensor) -> Tensor:
     """1 where a > b, else 0."""
-    return ops.clip01((a - b) * known.step)
+    return ops.clip01((a - b) * STEP)
 
 
 def candidates(ops: TensorFlowOps, grid: Grid, scores: Tensor) -> Tensor:
@@ -125,14 +96,14 @@ def candidates(ops: TensorFlowOps, grid: Grid, scores: Tensor) -> Tensor:
     Where p is 0 for all, the first wins by the rule of ties, so it is a candidate wherever the bound is 0.
     """
     k = ops.shape(scores)[0]
-    p = probability(ops, grid.nodes, hard_sigmoid=grid.hard_sigmoid) * scores * grid.numbers.lift
+    p = probability(ops, grid.nodes, hard_sigmoid=grid.hard_sigmoid) * scores * LIFT
     window = ops.reshape(p, [1, *ops.shape(p)])
     largest = ops.reshape(ops.window_max(window, 2), [grid.count, k])
     least = ops.reshape(ops.window_max(window * -1.0, 2), [grid.count, k]) * -1.0
-    bound = ops.reshape(ops.max(least, -1) * (grid.numbers.one - MARGIN), [grid.count, 1])
+    bound = ops.reshape(ops.max(least, -1) * (1 - MARGIN), [grid.count, 1])
     if not grid.hard_sigmoid:
         largest = largest * undominated(ops, grid, p, ops.argmax(least), scores)
-    return exceeds(ops, largest + ops.constant(np.eye(1, k)), bound, grid.numbers)
+    return exceeds(ops, largest + ops.constant(np.eye(1, k)), bound)
 
 
 def undominated(ops: TensorFlowOps, grid: Grid, p: Tensor, pivot: Tensor, scores: Tensor) -> Tensor:
@@ -152,18 +123,18 @@ def undominated(ops: TensorFlowOps, grid: Grid, p: Tensor, pivot: Tensor, scores
         scores: [K].
     """
     rows, columns = grid.cells
-    shifted = grid.nodes + ops.log(ops.maximum(scores, grid.numbers.tiny))
+    shifted = grid.nodes + ops.log(ops.maximum(scores, TINY))
     places = ops.reshape(ops.constant(first_corners(grid, ops.shape(p)[2]), np.int32) + pivot, [grid.count, 1])
     corners = np.array([0, 1, columns + 1, columns + 2]) * ops.shape(p)[2]
     gaps = []
-    for values, factor, offset in ((p, grid.numbers.one - MARGIN, 0.0), (shifted, grid.numbers.one, MARGIN)):
+    for values, factor, offset in ((p, 1 - MARGIN, 0.0), (shifted, 1.0, MARGIN)):
         flat = ops.reshape(values, [-1])
         for i, corner in enumerate(corners):
             own = ops.slice(ops.slice(values, 0, i // 2, i // 2 + rows), 1, i % 2, i % 2 + columns)
             pivots = ops.gather(flat, places + ops.constant(corner, np.int32))
             gaps.append(own - ops.reshape(pivots * factor - offset, [rows, columns, 1]))
     worst = functools.reduce(ops.maximum, gaps)
-    below = ops.clip01(ops.reshape(worst, [grid.count, -1]) * (grid.numbers.step * -1.0))
+    below = ops.clip01(ops.reshape(worst, [grid.count, -1]) * -STEP)
     return 1.0 - below
 
 
@@ -188,11 +159,11 @@ def contest(ops: TensorFlowOps, grid: Grid, members: Tensor, can_win: Tensor, m:
     slots = ops.sum(ops.clip01(ops.constant(order) - ops.reshape(ranks, [1, n, k - 1])), -1)
     ids = ops.cast(ops.reshape(slots, [m * n]), np.int32)
     p = probability(ops, pixel_logits(ops, grid, members, slots), hard_sigmoid=grid.hard_sigmoid)
-    p = p * ops.reshape(ops.gather(scores, ids), [m * n, 1]) * grid.numbers.lift
+    p = p * ops.reshape(ops.gather(scores, ids), [m * n, 1]) * LIFT
     rounds = []
     while ops.shape(p)[0] > n:
         lower, upper = halves(ops, p)
-        rounds.append(exceeds(ops, upper, lower, grid.numbers))
+        rounds.append(exceeds(ops, upper, lower))
         p = ops.maximum(lower, upper)
     return Contest(members, ids, tuple(rounds), ops.reshape(won_areas(ops, rounds), [m, n]))
 
@@ -206,8 +177,7 @@ def pixel_logits(ops: TensorFlowOps, grid: Grid, members: Tensor, slots: Tensor)
     places = places + ops.constant(np.array([0, 1, across, across + 1]) * k, np.int32)
     corners = ops.gather(ops.reshape(grid.nodes, [-1]), places)
     weights = bilinear_weights(*grid.pixels)
-    parts = float(4 * weights.shape[1])
-    return ops.dense(corners * (grid.numbers.one / parts), weights, np.zeros(weights.shape[1], np.float32))
+    return ops.dense(corners, weights, np.zeros(weights.shape[1], np.float32))
 
 
 def won_areas(ops: TensorFlowOps, rounds: list[Tensor]) -> Tensor:
@@ -274,10 +244,7 @@ def bit_reversed(m: int) -> np.typing.NDArray[np.int_]:
 
 
 def bilinear_weights(height: int, width: int) -> Array:
-    """Weights [4, height * width] of the corners (top left, top right, bottom left, bottom right) at pixel centres.
-
-    They are integers, in parts of 4 * height * width: so float16 keeps them exactly, up to 22 pixels.
-    """
-    y, x = (np.stack([2 * n - t, t]) for n, t in ((n, 2 * np.arange(n) + 1) for n in (height, width)))
+    """Weights [4, height * width] of the corners (top left, top right, bottom left, bottom right) at pixel centres."""
+    y, x = (np.stack([1 - t, t]) for t in ((np.arange(n) + 0.5) / n for n in (height, width)))
     weights: Array = np.einsum("ip,jq->ijpq", y, x).reshape(4, -1).astype(np.float32)
     return weights

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.converters import cells
-from maskconver_mobile.converters.cells import Contest, Grid, Numbers, cell_grid, exceeds, numbers, probability
+from maskconver_mobile.converters.cells import TINY, Contest, Grid, cell_grid, exceeds, probability
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 from maskconver_mobile.converters.postprocess import MergeThresholds, Proposals
 
@@ -37,7 +37,6 @@ class Scene:
         is_thing: by class id.
         hard_sigmoid: whether probabilities are relu6(x + 3) * 0.16667.
         base: a power of two over K; a pixel's code is its class times this plus its instance id.
-        numbers: for comparisons.
     """
 
     logits: Tensor
@@ -49,7 +48,6 @@ class Scene:
     is_thing: NDArray[np.bool_]
     hard_sigmoid: bool
     base: int
-    numbers: Numbers
 
 
 def panoptic(
@@ -78,9 +76,8 @@ def panoptic(
     classes = ops.where(takes_part, found.classes, ops.constant(0, np.int32))
     base = 1 << ops.shape(logits)[-1].bit_length()
     scores = found.scores * valid
-    known = numbers(ops, scores)
-    scene = Scene(logits, scores, valid, classes, output_size, thresholds, is_thing, hard_sigmoid, base, known)
-    grid = cell_grid(ops, logits, output_size, known, hard_sigmoid=hard_sigmoid)
+    scene = Scene(logits, scores, valid, classes, output_size, thresholds, is_thing, hard_sigmoid, base)
+    grid = cell_grid(ops, logits, output_size, hard_sigmoid=hard_sigmoid)
     if grid is None:
         codes = dense(ops, scene)
     else:
@@ -176,11 +173,11 @@ def own_areas(ops: TensorFlowOps, scene: Scene, logits: Tensor) -> Tensor:
     """
     _, _, width, count = ops.shape(logits)
     height, scale = scene.size[0], scene.size[1] // width
-    x = logits - (HALF_OF_HARD_SIGMOID if scene.hard_sigmoid else scene.numbers.tiny)
+    x = logits - (HALF_OF_HARD_SIGMOID if scene.hard_sigmoid else TINY)
     x = ops.concat([ops.slice(x, 2, 0, 1), x, ops.slice(x, 2, width - 1, width)], 2)
     x = ops.resize(x, (height, width + 2))
     pair = np.ones((1, 2, count, 1), np.float32)
-    most = ops.maximum(ops.depthwise(ops.abs(x), pair, None), scene.numbers.tiny)
+    most = ops.maximum(ops.depthwise(ops.abs(x), pair, None), TINY)
     positive = ops.ceil(ops.depthwise(x, pair * np.float32(scale / 2), None) / most + (scale / 2 - 0.5))
     columns = ops.reshape(ops.sum(positive, 1), [width + 2, count])
     weights = np.array([0.5, *[1] * (width - 1), 0.5, 0]).reshape(-1, 1)
@@ -197,8 +194,6 @@ def dense(ops: TensorFlowOps, scene: Scene) -> Tensor:
     if width % (2 * ops.shape(scene.logits)[2]) == 0:
         own = own_areas(ops, scene, scene.logits)
     else:
-        own = ops.sum(
-            exceeds(ops, masks, ops.constant(HALF_OF_HARD_SIGMOID if scene.hard_sigmoid else 0.0), scene.numbers), 0
-        )
+        own = ops.sum(exceeds(ops, masks, ops.constant(HALF_OF_HARD_SIGMOID if scene.hard_sigmoid else 0.0)), 0)
     codes = kept_codes(ops, scene, ops.constant(np.arange(k), np.int32), area, own * scene.valid)
     return ops.reshape(ops.gather(codes, winner), scene.size)

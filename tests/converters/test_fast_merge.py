@@ -161,8 +161,7 @@ def test_own_areas_are_those_of_the_resized_masks(scale: int, hard: bool) -> Non
     ops, size = TensorFlowOps(), (5 * 3, 7 * scale)
     masks = np.asarray(ops.resize(tf.constant(logits), size))
     probability = np.clip(masks + 3, 0, 6) * np.float32(0.16667) if hard else 1 / (1 + np.exp(-masks))
-    known = cells.numbers(ops, tf.ones([1]))
-    scene = fast_merge.Scene(None, None, None, None, size, MergeThresholds(0, 0, 0), IS_THING, hard, 16, known)
+    scene = fast_merge.Scene(None, None, None, None, size, MergeThresholds(0, 0, 0), IS_THING, hard, 16)
     areas = np.asarray(fast_merge.own_areas(ops, scene, tf.constant(logits)))
     np.testing.assert_array_equal(areas, (probability > 0.5).sum((0, 1, 2)))
 
@@ -171,8 +170,7 @@ def test_own_areas_are_those_of_the_resized_masks(scale: int, hard: bool) -> Non
 def test_winners_are_candidates(shape: Shape) -> None:
     scene = blobs(shape, 20, 3, 2.0)
     ops, logits = TensorFlowOps(), tf.constant(scene.logits[None])
-    known = cells.numbers(ops, tf.constant(scene.scores))
-    grid = cells.cell_grid(ops, logits, scene.size, known, hard_sigmoid=False)
+    grid = cells.cell_grid(ops, logits, scene.size, hard_sigmoid=False)
     assert grid is not None
     can_win = np.asarray(cells.candidates(ops, grid, tf.constant(scene.scores))).reshape(*grid.cells, 20)
     masks = np.asarray(ops.resize(logits, scene.size))[0]
@@ -207,15 +205,7 @@ def test_litert_plans_all_memory_ahead() -> None:
     assert all((tensor["shape_signature"] >= 0).all() for tensor in interpreter.get_tensor_details())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", [LARGE, SMALL], ids=["large cells", "small cells"])
-def test_float16_constants_change_nothing(shape: Shape) -> None:
-    scene = replace(blobs(shape, 6, 0, 20.0), thresholds=MergeThresholds(2.0**-6, 0.75, 20))
-    expected = merged(postprocess.panoptic, scene).numpy()
-    np.testing.assert_array_equal(run(converted(fast_merge.panoptic, scene, float16=True), scene), expected)
-
-
-def converted(form: Form, scene: Scene, *, float16: bool = False) -> bytes:
+def converted(form: Form, scene: Scene) -> bytes:
     """The merge alone as a flatbuffer."""
     module = tf.Module()
     module.serve = tf.function(
@@ -230,9 +220,6 @@ def converted(form: Form, scene: Scene, *, float16: bool = False) -> bytes:
         autograph=False,
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([module.serve.get_concrete_function()], module)
-    if float16:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
     return bytes(converter.convert())
 
 
