@@ -88,6 +88,27 @@ def measure_ranges(
         bits: of the integers.
         on_image: called after each input.
     """
+    samples: dict[str, list[Sample]] = {name: [] for name in names}
+    observe(content, names, inputs, lambda name, x: samples[name].append(_sample(x, SAMPLES // len(inputs))), on_image)
+    return {name: best_range(np.concatenate(found), bits) for name, found in samples.items()}
+
+
+def observe(
+    content: bytes,
+    names: Sequence[str],
+    inputs: Sequence[Tensor],
+    look: Callable[[str, Sample], None],
+    on_image: Callable[[], None] = lambda: None,
+) -> None:
+    """Run a float flatbuffer and look at what its tensors hold.
+
+    Args:
+        content: the flatbuffer.
+        names: of tensors.
+        inputs: tensors, cast to the type that the flatbuffer takes.
+        look: called with name and values of each tensor for each input.
+        on_image: called after each input.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # keeping all tensors is said to be for debugging
         interpreter = Interpreter(
@@ -96,14 +117,12 @@ def measure_ranges(
     interpreter.allocate_tensors()
     indices = {detail["name"]: detail["index"] for detail in interpreter.get_tensor_details()}
     image = interpreter.get_input_details()[0]
-    samples: dict[str, list[Sample]] = {name: [] for name in names}
     for value in inputs:
         interpreter.set_tensor(image["index"], value.astype(image["dtype"]))
         interpreter.invoke()
-        for name, found in samples.items():
-            found.append(_sample(interpreter.get_tensor(indices[name]), SAMPLES // len(inputs)))
+        for name in names:
+            look(name, interpreter.get_tensor(indices[name]))
         on_image()
-    return {name: best_range(np.concatenate(found), bits) for name, found in samples.items()}
 
 
 def best_range(values: NDArray[Any], bits: int = 8) -> tuple[float, float]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from maskconver_mobile.card import KEY, ModelCard
 from maskconver_mobile.converters.calibration import Ranges, Tensor, measure_ranges
+from maskconver_mobile.converters.equalization import equalize
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
 from maskconver_mobile.converters.half_precision import halve_weights
 from maskconver_mobile.converters.pixel_input import fold_normalisation, pixel_ranges, take_bytes
@@ -44,6 +45,16 @@ class Recipe:
     activation_bits: int
     hardware: str
     cost: str
+
+    @property
+    def equalized(self) -> bool:
+        """Whether channels are evened out first; steps of 16 bits are fine enough for all."""
+        return self.activation_bits == 8
+
+    @property
+    def passes(self) -> int:
+        """How often the network runs on each calibration image."""
+        return 2 if self.equalized else 1
 
 
 RECIPES: dict[str, Recipe] = {
@@ -144,7 +155,7 @@ def quantize(
         calibration: input tensors as the runtime makes them (`calibration.read_calibration`), for recipes with integer
             activations.
         keep_float: layer paths or patterns with `*`, such as `class_head/*`; these layers stay as they are.
-        on_image: called after each calibration input.
+        on_image: called after each calibration input, once for each of the recipe's passes.
 
     Returns:
         The quantized model file with its card.
@@ -162,15 +173,15 @@ def quantize(
     else:
         if not calibration:
             raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
-        prepared = prepare(content, card, chosen)
+        prepared = prepare(content, card, chosen, calibration, on_image)
         kept = select(operations(prepared), keep_float)
         ranges = measure_ranges(
             prepared, integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image
         )
-        if prepared is not content:
+        if in_pixels(card, chosen):
             ranges |= pixel_ranges(prepared)
         quantized = apply_static(prepared, statistics(prepared, ranges), chosen, kept)
-        if prepared is not content:
+        if in_pixels(card, chosen):
             quantized = take_bytes(quantized)
     tools = {**card.tools, "litert-quantizer": version("litert-quantizer")}
     extra = {key: data for key, data in metadata.items() if key not in (KEY, METADATA_KEY)}
@@ -204,11 +215,22 @@ def check_quantizable(card: ModelCard) -> None:
         )
 
 
-def prepare(content: bytes, card: ModelCard, recipe: Recipe) -> bytes:
-    """The float graph that a recipe is applied to; for int8 and uint8 images it takes pixels (`pixel_input`)."""
-    if recipe.activation_bits == WEIGHT_BITS and card.input_type == "uint8":
-        return fold_normalisation(content)
-    return content
+def in_pixels(card: ModelCard, recipe: Recipe) -> bool:
+    """Whether the quantized graph takes the pixels as they are (`pixel_input`)."""
+    return recipe.activation_bits == WEIGHT_BITS and card.input_type == "uint8"
+
+
+def prepare(
+    content: bytes,
+    card: ModelCard,
+    recipe: Recipe,
+    calibration: Sequence[Tensor],
+    on_image: Callable[[], None] = lambda: None,
+) -> bytes:
+    """The float graph that a recipe is applied to: for 8 bits its channels are evened out (`equalization`)."""
+    if in_pixels(card, recipe):
+        content = fold_normalisation(content)
+    return equalize(content, calibration, on_image) if recipe.equalized else content
 
 
 def select(found: Sequence[Operation], keep_float: Sequence[str]) -> list[Operation]:

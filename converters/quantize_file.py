@@ -78,7 +78,7 @@ def quantize_file(
     content, card, apply = _open(model, keep_float)
     images = find_images([str(gate)]) if gate is not None else []
     data = _read(card, recipe, calibration, num_calibration, progress)
-    with progress("Calibrating", len(data.inputs)) as advance:
+    with progress("Calibrating", find_recipe(recipe).passes * len(data.inputs)) as advance:
         quantized = apply(content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance)
     loss = None
     with replacing(output) as temporary:

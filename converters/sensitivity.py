@@ -17,6 +17,7 @@ from maskconver_mobile.converters.quantize import (
     apply_static,
     check_quantizable,
     find_recipe,
+    in_pixels,
     integer_tensors,
     operations,
     prepare,
@@ -85,12 +86,12 @@ def analyse(
         raise MaskConverError(f"recipe {recipe} has no integer activations to analyse; choose int8 or int16x8")
     if not calibration:
         raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
-    prepared = prepare(content, card, chosen)
+    prepared = prepare(content, card, chosen, calibration)
     float_model = _cut_at_heads(prepared)
     found = _network(float_model)
     names = integer_tensors(float_model, found)
     measured = measure_ranges(float_model, names, calibration, chosen.activation_bits)
-    if prepared is not content:
+    if in_pixels(card, chosen):
         measured |= pixel_ranges(float_model)
     ranges = statistics(float_model, measured)
     inputs = calibration[:probes]
