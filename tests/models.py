@@ -23,6 +23,12 @@ def run_tflite(model: bytes, image: NDArray[np.generic]) -> Tensors:
     return outputs
 
 
+def golden_inputs() -> list[NDArray[np.generic]]:
+    """The tiny network's golden images [1, 96, 96, 3]."""
+    with np.load(TINY / "golden.npz") as arrays:
+        return [image[None] for image in arrays["images"]]
+
+
 class Models:
     """Converted models by what they are; each is made once."""
 

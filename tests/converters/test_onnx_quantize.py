@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from models import TINY, Models
+from models import Models, golden_inputs
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -24,8 +24,7 @@ RECIPES = ("float16", "dynamic", "int8")
 
 @pytest.fixture(scope="module")
 def images() -> list[Tensor]:
-    with np.load(TINY / "golden.npz") as arrays:
-        return [image[None] for image in arrays["images"]]
+    return golden_inputs()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from models import TINY, Models, run_tflite
+from models import TINY, Models, golden_inputs, run_tflite
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -34,8 +34,7 @@ Tensor = NDArray[np.generic]
 
 @pytest.fixture(scope="module")
 def golden() -> list[Tensor]:
-    with np.load(TINY / "golden.npz") as arrays:
-        return [image[None] for image in arrays["images"]]
+    return golden_inputs()
 
 
 @pytest.fixture(scope="module")
