@@ -89,7 +89,7 @@ def measure_ranges(
         on_image: called after each input.
     """
     samples: dict[str, list[Sample]] = {name: [] for name in names}
-    observe(content, names, inputs, lambda name, x: samples[name].append(_sample(x, SAMPLES // len(inputs))), on_image)
+    observe(content, names, inputs, lambda name, x: samples[name].append(sample(x, SAMPLES // len(inputs))), on_image)
     return {name: best_range(np.concatenate(found), bits) for name, found in samples.items()}
 
 
@@ -150,7 +150,7 @@ def best_range(values: NDArray[Any], bits: int = 8) -> tuple[float, float]:
     return part * low, part * high
 
 
-def _sample(values: Sample, count: int) -> Sample:
+def sample(values: Sample, count: int) -> Sample:
     """Every n-th value, with the smallest and the largest."""
     flat = values.ravel()
     return np.concatenate([flat[:: max(1, flat.size // max(count, 1))], [flat.min(), flat.max()]]).astype(np.float32)

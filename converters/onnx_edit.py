@@ -33,13 +33,20 @@ class GraphEditor:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
-    def finish(self, nodes: Iterable[onnx.NodeProto]) -> None:
-        """Put nodes and the constants that they use into the graph; shapes of intermediates are forgotten."""
+    def kernel(self, convolution: onnx.NodeProto) -> NDArray[Any]:
+        """Weights [outputs, inputs / groups, kh, kw]."""
+        weights: NDArray[Any] = self.constants[convolution.input[1]]
+        return weights
+
+    def finish(self, nodes: Iterable[onnx.NodeProto], *, keep_shapes: bool = False) -> None:
+        """Put nodes and the constants that they use into the graph; shapes of intermediates are forgotten or kept."""
         kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
         used = reads(kept)
         made = {name for node in kept for name in node.output}
         constants = {**self.constants, **self.added}
-        del self.graph.node[:], self.graph.initializer[:], self.graph.value_info[:]
+        del self.graph.node[:], self.graph.initializer[:]
+        if not keep_shapes:
+            del self.graph.value_info[:]
         self.graph.node.extend(kept)
         self.graph.initializer.extend(
             numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 
 from maskconver_mobile.card import ModelCard
-from maskconver_mobile.converters.calibration import SAMPLES, Ranges, Sample, Tensor, best_range
+from maskconver_mobile.converters.calibration import SAMPLES, Ranges, Sample, Tensor, best_range, sample
 from maskconver_mobile.converters.onnx_edit import GraphEditor, halve_weights
+from maskconver_mobile.converters.onnx_equalization import equalize
 from maskconver_mobile.converters.onnx_graph import checked
+from maskconver_mobile.converters.onnx_observe import observe
 from maskconver_mobile.converters.quantize import NETWORK, Operation, find_recipe, select
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.onnx_file import attach, read_tail
@@ -24,9 +25,10 @@ INTEGER = ("Conv", "Relu", "Add", "Concat", "Resize", "GlobalAveragePool", "Aver
 KEEPS_SCALE = ("Resize",)
 """Operators whose output has its input's scale: then they work on the integers themselves."""
 RECIPES = ("float16", "dynamic", "int8")
-WEIGHT_LIMIT = 63
-"""Largest magnitude of an integer weight. x86 without VNNI adds two products of a byte and a weight in 16 bits: 127
-saturates there, which changed a sixth of the pixels of photographs, and 2 * 255 * 63 fits."""
+WEIGHT_LIMIT = 127
+"""Largest magnitude of an integer weight, and of two neighbours together. x86 without VNNI adds two products of a byte
+and a weight in 16 bits: two weights of 127 saturate there, which changed a sixth of the pixels of photographs, while
+255 * (127 + 1) fits."""
 
 
 def quantize_onnx(
@@ -61,6 +63,7 @@ def quantize_onnx(
             raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
         names = {op.name for op in operations if op.integer}
         if chosen.activation_bits:
+            equalize(model, calibration, on_image)
             weights_only = {op.name for op in operations if not op.integer}
             apply_static(model, names, weights_only, measure_ranges(model, calibration, on_image))
         else:
@@ -97,18 +100,13 @@ def measure_ranges(
         inputs: tensors of the type that it takes.
         on_image: called after each.
     """
-    probed = onnx.ModelProto()
-    probed.CopyFrom(model)
-    maps = [value for value in model.graph.value_info if _is_float_map(value)]
-    probed.graph.output.extend(maps)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(probed.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    samples: dict[str, list[Sample]] = {value.name: [] for value in maps}
-    for tensor in inputs:
-        for name, values in zip(samples, session.run(list(samples), {"image": tensor}), strict=True):
-            samples[name].append(values.ravel()[:: max(1, values.size * len(inputs) // SAMPLES)].copy())
-        on_image()
+    maps = [value.name for value in model.graph.value_info if _is_float_map(value)]
+    samples: dict[str, list[Sample]] = {name: [] for name in maps}
+
+    def look(name: str, values: Sample) -> None:
+        samples[name].append(sample(values, SAMPLES // len(inputs)))
+
+    observe(model, maps, inputs, look, on_image)
     return {name: best_range(np.concatenate(found)) for name, found in samples.items()}
 
 
@@ -242,9 +240,22 @@ def _scale(limits: tuple[float, float]) -> tuple[np.float32, np.uint8]:
 
 
 def _per_channel(weights: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric integers and a scale per channel."""
-    others = tuple(i for i in range(weights.ndim) if i != axis)
-    scales = (np.maximum(np.abs(weights).max(others), 1e-9) / WEIGHT_LIMIT).astype(np.float32)
+    """Symmetric integers and a scale per channel, within `WEIGHT_LIMIT`.
+
+    Products are added in the order in which weights lie in memory: inputs first, or, where a runtime changes the
+    layout, places first.
+    """
+    rows = np.moveaxis(weights, axis, 0)
+    orders = [rows.reshape(len(rows), -1), np.moveaxis(rows, 1, -1).reshape(len(rows), -1)]
+    reach = np.max([_pairs(np.abs(order)) for order in orders], 0)
+    scales = (np.maximum(reach, 1e-9) / WEIGHT_LIMIT).astype(np.float32)
     shape = [1] * weights.ndim
     shape[axis] = -1
     return np.round(weights / scales.reshape(shape)).astype(np.int8), scales
+
+
+def _pairs(magnitudes: NDArray[Any]) -> NDArray[Any]:
+    """The largest sum of two neighbours in each row; one value alone is its own pair."""
+    padded = np.pad(magnitudes, ((0, 0), (0, 1)))
+    largest: NDArray[Any] = (padded[:, :-1] + padded[:, 1:]).max(1)
+    return largest

@@ -1,6 +1,8 @@
 """Equalised channels: the same answer in float, and evenly reaching channels."""
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from models import Models, golden_inputs, run_tflite
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 from maskconver_mobile.converters.calibration import observe
 from maskconver_mobile.converters.equalization import balance, equalize
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.onnx_equalization import equalize as equalize_onnx
 from maskconver_mobile.tflite_file import read_tflite
 
 
@@ -55,3 +58,18 @@ def test_channels_come_closer(models: Models) -> None:
 
     assert unevenness(content) > 1.2
     assert unevenness(equalize(content, inputs)) < 1.01
+
+
+def test_onnx_keeps_its_answer_too(onnx_models: Models) -> None:
+    path, inputs = onnx_models.get("heads"), golden_inputs()
+    model = onnx.load(path)
+    kernels = len(model.graph.initializer)
+    equalize_onnx(model, inputs)
+    assert len(model.graph.initializer) >= kernels
+    sessions = [
+        onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        for content in (path.read_bytes(), model.SerializeToString())
+    ]
+    for image in inputs:
+        for expected, found in zip(*(session.run(None, {"image": image}) for session in sessions), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)

@@ -84,6 +84,8 @@ def test_the_network_alone_turns_integer(quantized: dict[Any, Path]) -> None:
         numbers = [weights[name] for name in made[node.input[1]].input]
         assert numbers[0].dtype == np.int8
         assert np.abs(numbers[0]).max() <= WEIGHT_LIMIT
+        magnitudes = np.abs(numbers[0].astype(int)).reshape(len(numbers[0]), -1)
+        assert (magnitudes[:, 1:] + magnitudes[:, :-1]).max(initial=0) * 255 <= np.iinfo(np.int16).max
         assert numbers[1].shape == (numbers[0].shape[0],)
         assert weights[made[node.input[2]].input[0]].dtype == np.int32 if len(node.input) > 2 else True
     assert len(integer) == len(convolutions)

@@ -1,0 +1,73 @@
+"""Cross-layer equalisation (`equalization.py`) of a float ONNX model, before it is quantized."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from maskconver_mobile.converters.calibration import Tensor
+from maskconver_mobile.converters.equalization import balance
+from maskconver_mobile.converters.onnx_edit import GraphEditor
+from maskconver_mobile.converters.onnx_observe import observe
+
+Array = NDArray[Any]
+
+
+def equalize(model: onnx.ModelProto, inputs: Sequence[Tensor], on_image: Callable[[], None] = lambda: None) -> None:
+    """Equalise the convolutions of a float model, in place.
+
+    Args:
+        model: with the shapes of all its tensors.
+        inputs: calibration tensors, on which the channels' reach is measured.
+        on_image: called after each.
+    """
+    editor = GraphEditor(model)
+    links = find_links(model, editor)
+    reach: dict[str, Array] = {}
+
+    def widen(name: str, values: Array) -> None:
+        largest = np.abs(values).max((0, 2, 3))
+        reach[name] = np.maximum(reach.get(name, np.float32(0)), largest)
+
+    observe(model, list(links), inputs, widen, on_image)
+    for name, (producer, consumers) in links.items():
+        dense = [kernel for kernel in (editor.kernel(op) for op in consumers) if kernel.shape[1] > 1]
+        weights = np.max([np.abs(kernel).max((0, 2, 3)) for kernel in dense], 0) if dense else None
+        scale = balance(reach[name], weights)
+        by_output = scale.reshape(-1, 1, 1, 1)
+        _replace(editor, producer, 1, editor.kernel(producer) / by_output)
+        if len(producer.input) > 2:
+            _replace(editor, producer, 2, editor.constants[producer.input[2]] / scale)
+        for op in consumers:
+            kernel = editor.kernel(op)
+            _replace(editor, op, 1, kernel * (by_output if kernel.shape[1] == 1 else scale.reshape(1, -1, 1, 1)))
+    editor.finish(list(model.graph.node), keep_shapes=True)
+
+
+def find_links(model: onnx.ModelProto, editor: GraphEditor) -> dict[str, tuple[onnx.NodeProto, list[onnx.NodeProto]]]:
+    """Tensors that a convolution makes, with or without Relu, and convolutions alone read; with both."""
+    made = {node.output[0]: node for node in model.graph.node}
+    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    for node in model.graph.node:
+        for name in node.input:
+            readers[name].append(node)
+    links = {}
+    for name, node in made.items():
+        producer = made.get(node.input[0]) if node.op_type == "Relu" else node
+        alone = node.op_type != "Relu" or len(readers[node.input[0]]) == 1
+        consumers = readers[name]
+        if producer is None or producer.op_type != "Conv" or not alone or not consumers:
+            continue
+        if all(op.op_type == "Conv" and op.input[0] == name for op in consumers):
+            links[name] = producer, consumers
+    return links
+
+
+def _replace(editor: GraphEditor, node: onnx.NodeProto, place: int, values: Array) -> None:
+    """Give an operator a constant of its own: others may share the one it had."""
+    name = f"{node.name}_equalised_{('', 'kernel', 'bias')[place]}"
+    editor.constants[name] = values.astype(np.float32)
+    node.input[place] = name
