@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, cast
 from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.converters.config import ModelConfig, read_config
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.targets import Format
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import ensure_writable, write_atomically
 from maskconver_mobile.labels import coco_panoptic, generic_categories, read_categories
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from maskconver_mobile.converters.tflite import Precision
 
 SIZES = range(32, 4097)
-SUFFIXES = (".tflite", ".onnx")
+SUFFIXES = (".tflite", ".onnx", ".ort")
 
 
 def convert(
@@ -29,13 +28,13 @@ def convert(
     output: str | Path,
     *,
     spec: GraphSpec | None = None,
-    format: Format | None = None,
+    format: str | None = None,
     precision: str = "float32",
     input_size: tuple[int, int] | None = None,
     labels: str | Path | None = None,
     drop_unlabelled: bool = False,
 ) -> ModelCard:
-    """Write one self-describing .tflite or .onnx file.
+    """Write one self-describing .tflite, .onnx or .ort file.
 
     Args:
         config: Model Garden YAML.
@@ -56,12 +55,7 @@ def convert(
         MaskConverError: anything about the input or the output is not as it should be.
     """
     output = Path(output)
-    if output.suffix not in SUFFIXES:
-        raise MaskConverError(
-            f"{output}: unknown model format {output.suffix or '(no suffix)'!r}; name it *{' or *'.join(SUFFIXES)}"
-        )
-    if format is not None and output.suffix != f".{format}":
-        raise MaskConverError(f"{output}: a file of format {format} ends in .{format}; name it so")
+    check_format(output, format)
     ensure_writable(output)
     spec = spec or GraphSpec()
     settings = read_config(config)
@@ -88,15 +82,30 @@ def convert(
 
         weights, stored = read_checkpoint(checkpoint), cast("Precision", precision)
         card = make_card(settings, weights, spec, precision, output.stem, categories)
-        if output.suffix == ".onnx":
-            from maskconver_mobile.converters.onnx import finish_onnx, to_onnx, written_by_onnx
+        if output.suffix == ".tflite":
+            content = finish_tflite(to_tflite(settings, weights, spec, stored), card, settings, weights)
+        else:
+            from maskconver_mobile.converters.onnx import finish_onnx, to_onnx, to_ort, written_by_onnx
 
             card = written_by_onnx(card)
             content = finish_onnx(to_onnx(settings, weights, spec, stored), card, settings, weights)
-        else:
-            content = finish_tflite(to_tflite(settings, weights, spec, stored), card, settings, weights)
+            content = to_ort(content) if output.suffix == ".ort" else content
     write_atomically(output, content)
     return card
+
+
+def check_format(output: Path, format: str | None) -> None:
+    """Refuse a file name of no known format, or of another than the one that is asked for.
+
+    Raises:
+        MaskConverError: the name does not fit.
+    """
+    if output.suffix not in SUFFIXES:
+        raise MaskConverError(
+            f"{output}: unknown model format {output.suffix or '(no suffix)'!r}; name it *{' or *'.join(SUFFIXES)}"
+        )
+    if format is not None and output.suffix != f".{format}":
+        raise MaskConverError(f"{output}: a file of format {format} ends in .{format}; name it so")
 
 
 def _categories(config: ModelConfig, labels: str | Path | None) -> tuple[Category, ...]:

@@ -11,7 +11,7 @@ from maskconver_mobile.batch import find_images
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.comparison import compare
 from maskconver_mobile.converters.calibration import CalibrationSet, choose_images, read_calibration
-from maskconver_mobile.converters.convert import SUFFIXES, convert
+from maskconver_mobile.converters.convert import check_format, convert
 from maskconver_mobile.converters.quantize import check_quantizable, find_recipe, operations, quantize, select
 from maskconver_mobile.converters.sensitivity import Sensitivity, analyse, layer_paths
 from maskconver_mobile.errors import MaskConverError
@@ -58,11 +58,11 @@ def quantize_file(
     max_loss: float = MAX_LOSS,
     progress: Progress = silent,
 ) -> Quantized:
-    """Write a quantized .tflite or .onnx file; it appears whole or not at all.
+    """Write a quantized .tflite, .onnx or .ort file; it appears whole or not at all.
 
     Args:
         model: a float32 model of ours.
-        output: file to write, of the same format.
+        output: file to write, of the same format; .ort from .onnx too.
         recipe: a name of `quantize.RECIPES`.
         calibration: folder of images, for recipes with integer activations.
         num_calibration: how many of them to take.
@@ -80,6 +80,10 @@ def quantize_file(
     data = _read(card, recipe, calibration, num_calibration, progress)
     with progress("Calibrating", find_recipe(recipe).passes * len(data.inputs)) as advance:
         quantized = apply(content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance)
+    if output.suffix == ".ort":
+        from maskconver_mobile.converters.onnx import to_ort
+
+        quantized = to_ort(quantized)
     loss = None
     with replacing(output) as temporary:
         temporary.write_bytes(quantized)
@@ -99,6 +103,7 @@ def convert_quantized(
     checkpoint: Path,
     output: Path,
     *,
+    format: str | None = None,
     precision: str = "float32",
     calibration: Path | None = None,
     num_calibration: int = NUM_CALIBRATION,
@@ -115,10 +120,11 @@ def convert_quantized(
     """
     if precision != "float32":
         raise MaskConverError(f"precision {precision} and recipe {recipe} are two choices; leave the precision away")
-    _check_output(output, output.suffix)
+    check_format(output, format)
+    ensure_writable(output)
     _choose(recipe, calibration, num_calibration)
     with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / output.name
+        plain = Path(folder) / output.with_suffix(".onnx" if output.suffix == ".ort" else output.suffix).name
         with progress("Converting", 1) as advance:
             convert(config, checkpoint, plain, **options)
             advance()
@@ -184,8 +190,9 @@ def _choose(recipe: str, folder: Path | None, count: int) -> list[Path]:
     return choose_images(folder, count)
 
 
-def _check_output(output: Path, suffix: str) -> None:
-    if suffix not in SUFFIXES or output.suffix != suffix:
-        wanted = suffix if suffix in SUFFIXES else " or *".join(SUFFIXES)
-        raise MaskConverError(f"{output}: is no place for a quantized model; name it *{wanted}")
+def _check_output(output: Path, source: str) -> None:
+    """Whether a model of the format `source` can be written to `output`."""
+    allowed = (".onnx", ".ort") if source == ".onnx" else (".tflite",)
+    if output.suffix not in allowed:
+        raise MaskConverError(f"{output}: is no place for a quantized model; name it *{' or *'.join(allowed)}")
     ensure_writable(output)

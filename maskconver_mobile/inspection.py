@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from maskconver_mobile.card import ModelCard
+from maskconver_mobile.errors import MaskConverError
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def inspect_model(path: str | Path) -> ModelInfo:
         MaskConverError: it is no model of ours.
     """
     path = Path(path)
+    if path.suffix == ".ort":
+        raise MaskConverError(f"{path}: a file in ORT format shows no graph; inspect the .onnx model it was made from")
     if path.suffix == ".onnx":
         from maskconver_mobile.onnx_inspection import inspect_onnx
 

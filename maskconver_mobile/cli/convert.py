@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The file to write.")
 @click.option(
     "--format",
-    type=click.Choice(["tflite", "onnx"]),
+    type=click.Choice(["tflite", "onnx", "ort"]),
     help="Of the file; what the output's suffix says if not given.",
 )
 @click.option(
@@ -130,7 +130,7 @@ def _require_converter(output: Path) -> None:
 
     if find_spec("tensorflow") is None or find_spec("yaml") is None:
         raise MaskConverError("converting needs TensorFlow; install it with: pip install 'maskconver-mobile[convert]'")
-    if output.suffix == ".onnx" and find_spec("onnx") is None:
+    if output.suffix in (".onnx", ".ort") and (find_spec("onnx") is None or find_spec("onnxruntime") is None):
         raise MaskConverError(
-            f"{output}: writing it needs onnx; install it with: pip install 'maskconver-mobile[onnx]'"
+            f"{output}: writing it needs onnx and onnxruntime; install them with: pip install 'maskconver-mobile[onnx]'"
         )

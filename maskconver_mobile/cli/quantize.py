@@ -69,7 +69,8 @@ def _show(report: "Sensitivity", recipe: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("layer", title=f"{recipe}: signal to noise of the heads {report.total:.1f} dB")
+    table = Table(title=f"{recipe}: signal to noise of the heads {report.total:.1f} dB")
+    table.add_column("layer", min_width=max(len(layer.layer) for layer in report.layers))
     table.add_column("quantized alone, dB", justify="right")
     table.add_column("kept float saves, dB", justify="right")
     for layer in report.layers:

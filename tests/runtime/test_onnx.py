@@ -10,14 +10,15 @@ from typing import Any, get_args
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from click.testing import CliRunner
-from models import Models
+from models import TINY, Models
 from onnx import numpy_helper
 
 from maskconver_mobile.card import KEY
 from maskconver_mobile.cli.inspect import command as inspect_command
+from maskconver_mobile.converters.convert import convert
+from maskconver_mobile.converters.quantize_file import convert_quantized, quantize_file
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.inspection import inspect_model
 from maskconver_mobile.onnx_file import TAIL_KEY
@@ -61,13 +62,24 @@ def test_options_of_the_runtime(model: Path) -> None:
 
 def test_ort_format(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.ort"
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(path)
-    options.add_session_config_entry("session.save_model_format", "ORT")
-    onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    card = convert(TINY / "config.yaml", TINY, path, format="ort")
+    segmenter = Segmenter(path)
+    assert segmenter.card == card
     wanted = Segmenter(model).segment(image()).panoptic_map
-    assert (Segmenter(path).segment(image()).panoptic_map == wanted).mean() >= 0.999
+    assert (segmenter.segment(image()).panoptic_map == wanted).mean() >= 0.999
+    with pytest.raises(MaskConverError, match=r"inspect the \.onnx model it was made from"):
+        inspect_model(path)
+
+
+def test_quantized_ort_format(model: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.ort", tmp_path / "second.ort"
+    convert_quantized("dynamic", TINY / "config.yaml", TINY, first)
+    quantize_file(model, second, "dynamic")
+    maps = [Segmenter(path).segment(image()).panoptic_map for path in (first, second)]
+    np.testing.assert_array_equal(*maps)
+    assert Segmenter(first).card.recipe == "dynamic"
+    with pytest.raises(MaskConverError, match=r"name it \*\.onnx or \*\.ort"):
+        quantize_file(model, tmp_path / "third.tflite", "dynamic")
 
 
 def test_one_segmenter_serves_many_threads(model: Path) -> None:
@@ -92,7 +104,7 @@ def test_inspection(model: Path, models: Models) -> None:
     assert [(t.name, t.dtype, t.shape) for t in info.inputs] == [("image", "uint8", (1, 96, 96, 3))]
     assert {(t.name, t.dtype, t.shape) for t in info.outputs} == {(t.name, t.dtype, t.shape) for t in other.outputs}
     assert info.operator_counts["Conv"] > 60
-    assert info.multiply_adds == pytest.approx(other.multiply_adds, rel=0.01)
+    assert info.multiply_adds == pytest.approx(other.multiply_adds, rel=0.02)
 
 
 def test_inspect_shows_it(model: Path) -> None:
