@@ -18,7 +18,7 @@ ADB = ["adbutils>=2.8"]
 CONVERT = ["PyYAML>=6.0", "tensorflow>=2.21,<2.22"]
 QUANTIZE = [*CONVERT, "litert-quantizer>=0.11,<0.12"]
 TEST = [*ADB, *QUANTIZE, *ONNX, "pytest>=8.0"]
-DEV = [*TEST, "mypy>=1.15", "ruff>=0.12", "types-PyYAML"]
+DEV = [*TEST, "mypy>=1.15", "ruff>=0.12", "tf2onnx>=1.17", "types-PyYAML"]
 
 setup(
     name="maskconver-mobile",

@@ -7,39 +7,41 @@ python -m maskconver_mobile.benchmarks.quantization --config maskconver_256.yaml
 
 import os
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from maskconver_mobile.benchmarks.environment import record
+from maskconver_mobile.benchmarks.host import ModelTiming, measure
 from maskconver_mobile.coco import GroundTruth, read_ground_truth
 from maskconver_mobile.converters.calibration import choose_images, read_calibration
 from maskconver_mobile.converters.convert import convert
+from maskconver_mobile.converters.onnx_quantize import RECIPES as ONNX_RECIPES
 from maskconver_mobile.converters.quantize import RECIPES
 from maskconver_mobile.converters.quantize_file import measure_loss, quantize_file
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.evaluation import evaluate
 from maskconver_mobile.files import write_atomically
+from maskconver_mobile.segmenter import Segmenter
 from maskconver_mobile.tflite_file import read_tflite
 
 FLOAT, BASELINE = "float32", "full-integer reference"
-THREADS = 2
-SECONDS = 4.0
+RUNTIMES = {"LiteRT": ".tflite", "ONNX Runtime": ".onnx"}
+THREADS, RUNS = 2, 15
 
 
 @dataclass(frozen=True)
 class Row:
     """One model at one input size; quality and agreement in points, None where not measured."""
 
+    runtime: str
     model: str
     size: tuple[int, int]
     megabytes: float
-    milliseconds: float
+    latency: ModelTiming
     quality: float | None
     agreement: float | None
 
@@ -52,7 +54,6 @@ class Row:
 @click.option("--annotations", multiple=True, required=True, type=click.Path(path_type=Path))
 @click.option("--panoptic-dir", "panoptic_dirs", multiple=True, required=True, type=click.Path(path_type=Path))
 @click.option("--large", type=click.IntRange(32), default=640, show_default=True, help="Side of the second input size.")
-@click.option("--agreement-images", type=click.IntRange(1), default=24, show_default=True)
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The Markdown file to write.")
 def main(
     config: Path,
@@ -62,33 +63,35 @@ def main(
     annotations: tuple[Path, ...],
     panoptic_dirs: tuple[Path, ...],
     large: int,
-    agreement_images: int,
     output: Path,
 ) -> None:
     """Measure every recipe at the configuration's size, and without panoptic quality at a second one."""
     truth = read_ground_truth(images, annotations, panoptic_dirs)
-    samples = [sample.image for sample in truth.samples]
-    compared = samples[:: max(1, len(samples) // agreement_images)][:agreement_images]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for size, judged in ((None, truth), ((large, large), None)):
-            models = make_models(Path(folder), config, checkpoint, calibration, size)
-            rows.extend(measure(models, compared, judged))
-    write_atomically(output, report(rows, len(samples), len(compared)).encode())
+        for size, judged in ((None, True), ((large, large), False)):
+            for runtime in RUNTIMES:
+                models = make_models(Path(folder), runtime, config, checkpoint, calibration, size)
+                rows.extend(measure_models(runtime, models, truth, judged=judged))
+    write_atomically(output, report(rows, len(truth.samples)).encode())
 
 
 def make_models(
-    folder: Path, config: Path, checkpoint: Path, calibration: Path, size: tuple[int, int] | None
+    folder: Path, runtime: str, config: Path, checkpoint: Path, calibration: Path, size: tuple[int, int] | None
 ) -> dict[str, Path]:
-    """The float model, every recipe of it, and the plain graph made all integer by TFLiteConverter."""
-    models = {name: folder / f"{name.replace(' ', '_')}_{size}.tflite" for name in (FLOAT, *RECIPES, BASELINE)}
+    """The float model, every recipe of it, and for LiteRT the plain graph made all integer by TFLiteConverter."""
+    suffix = RUNTIMES[runtime]
+    recipes = ONNX_RECIPES if suffix == ".onnx" else tuple(RECIPES)
+    models = {name: folder / f"{name}_{size}{suffix}" for name in (FLOAT, *recipes)}
     convert(config, checkpoint, models[FLOAT], input_size=size)
-    for recipe in RECIPES:
+    for recipe in recipes:
         quantize_file(models[FLOAT], models[recipe], recipe, calibration=calibration)
         click.echo(f"{models[recipe].name} written", err=True)
-    card = read_tflite(models[FLOAT]).card
-    inputs = read_calibration(choose_images(calibration, 8), card).inputs
-    models[BASELINE].write_bytes(full_integer(config, checkpoint, size, inputs))
+    if suffix == ".tflite":
+        card = read_tflite(models[FLOAT]).card
+        inputs = read_calibration(choose_images(calibration, 8), card).inputs
+        models[BASELINE] = folder / f"full_integer_{size}{suffix}"
+        models[BASELINE].write_bytes(full_integer(config, checkpoint, size, inputs))
     return models
 
 
@@ -113,47 +116,35 @@ def full_integer(
     return bytes(converter.convert())
 
 
-def measure(models: dict[str, Path], compared: Sequence[Path], truth: GroundTruth | None) -> list[Row]:
-    """A row per model; models without a card have a latency only, and slow ones no agreement at the large size."""
-    times = latencies(models)
-    size = read_tflite(models[FLOAT]).card.input_size
+def measure_models(runtime: str, models: dict[str, Path], truth: GroundTruth, *, judged: bool) -> list[Row]:
+    """A row per model; one without a card has a latency only, and very slow ones have no agreement if not judged."""
+    measured = measure(list(models.values()), threads=THREADS, runs=RUNS, warmup=2).models
+    timings = dict(zip(models, measured, strict=True))
+    size = Segmenter(models[FLOAT]).card.input_size
     complete = [name for name in models if name != BASELINE]
     quality: dict[str, float] = {}
-    if truth is not None:
+    if judged:
         found = evaluate([models[name] for name in complete], truth, workers=os.cpu_count() or 1)
         quality = {name: 100 * one.all.pq for name, one in zip(complete, found, strict=True)}
+    images = [sample.image for sample in truth.samples]
     rows = []
     for name, path in models.items():
-        known = name in complete[1:] and (truth is not None or times[name] < 10 * times[FLOAT])
-        agreement = 100 * (1 - measure_loss(models[FLOAT], path, compared)) if known else None
-        rows.append(Row(name, size, path.stat().st_size / 1e6, times[name], quality.get(name), agreement))
-        click.echo(str(rows[-1]), err=True)
+        slow = timings[name].invoke.p50 > 5 * timings[FLOAT].invoke.p50
+        compared = name in complete[1:] and (judged or not slow)
+        agreement = 100 * (1 - measure_loss(models[FLOAT], path, images)) if compared else None
+        megabytes = path.stat().st_size / 1e6
+        rows.append(Row(runtime, name, size, megabytes, timings[name], quality.get(name), agreement))
+        click.echo(f"{runtime} {name} {size}: {timings[name].invoke.p50:.1f} ms, {agreement}", err=True)
     return rows
 
 
-def latencies(models: dict[str, Path]) -> dict[str, float]:
-    """Median milliseconds per inference, the models taking turns; the time shared out evenly."""
-    runners = {}
-    for name, path in models.items():
-        interpreter = Interpreter(model_path=str(path), num_threads=THREADS)
-        interpreter.allocate_tensors()
-        image = interpreter.get_input_details()[0]
-        interpreter.set_tensor(image["index"], np.random.default_rng(0).integers(0, 256, image["shape"], np.uint8))
-        interpreter.invoke()
-        runners[name] = interpreter
-    samples: dict[str, list[float]] = {name: [] for name in models}
-    spent = dict.fromkeys(models, 0.0)
-    while any(seconds < SECONDS for seconds in spent.values()):
-        for name, interpreter in runners.items():
-            if spent[name] < SECONDS or len(samples[name]) < 2:
-                start = time.perf_counter()
-                interpreter.invoke()
-                samples[name].append((time.perf_counter() - start) * 1e3)
-                spent[name] += samples[name][-1] / 1e3
-    return {name: float(np.median(values)) for name, values in samples.items()}
+def times_faster(row: Row) -> str:
+    """How many times faster than float32 in the same run, with quartiles."""
+    ratio = row.latency.ratio_to_first
+    return "1" if ratio is None else f"{1 / ratio.median:.2f} ({1 / ratio.p75:.2f} to {1 / ratio.p25:.2f})"
 
 
-def report(rows: Sequence[Row], images: int, compared: int) -> str:
+def report(rows: Sequence[Row], images: int) -> str:
     """The Markdown page."""
     host = record()
     packages = ", ".join(f"{name} {version}" for name, version in host.get("packages", {}).items())
@@ -162,22 +153,25 @@ def report(rows: Sequence[Row], images: int, compared: int) -> str:
         "",
         f"Written by `python -m maskconver_mobile.benchmarks.quantization`. {host.get('cpu', 'unknown processor')}, "
         f"{THREADS} threads; {packages}.",
-        f"Panoptic quality over {images} images, agreement (pixels of the category that float32 gives them) over "
-        f"{compared}; both in points. Latency is float32's over the model's, measured in turns: above 1 is faster.",
+        f"Panoptic quality, and agreement (pixels of the category that float32 gives them), over {images} images, in "
+        "points. The last column says how many times faster than float32 of the same runtime, median over rounds that "
+        "take turns (quartiles).",
         "",
-        "| input | model | size, MB | of float32 | latency ratio | PQ | PQ lost | agreement |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| input | runtime | model | size, MB | of float32 | PQ | PQ lost | agreement | p50 ms | times faster |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        plain = next(other for other in rows if (other.model, other.size) == (FLOAT, row.size))
+        plain = next(r for r in rows if (r.runtime, r.model, r.size) == (row.runtime, FLOAT, row.size))
         lost = None if row.quality is None or plain.quality is None else plain.quality - row.quality
         cells = [
             f"{row.size[0]}x{row.size[1]}",
+            row.runtime,
             row.model,
             f"{row.megabytes:.2f}",
             f"{row.megabytes / plain.megabytes:.0%}",
-            f"{plain.milliseconds / row.milliseconds:.2f}",
             *("" if value is None else f"{value:.2f}" for value in (row.quality, lost, row.agreement)),
+            f"{row.latency.invoke.p50:.1f}",
+            times_faster(row),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
