@@ -29,7 +29,7 @@ parity: $(VENV)/.dev
 	$(BIN)/python tests/parity.py
 
 results: $(VENV)/.dev
-	$(BIN)/python -m maskconver_mobile.benchmarks.results_page --output benchmarks/RESULTS.md
+	cd $(VENV) && bin/python -m maskconver_mobile.benchmarks.results_page --output ../benchmarks/RESULTS.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }

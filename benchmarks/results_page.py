@@ -189,13 +189,11 @@ def runtimes_section(folder: Path, sizes: Sequence[int], seconds: float) -> Iter
     yield "## ONNX against a straight export by tf2onnx (level masks, float32, 2 threads)\n"
     rows = []
     for size in sizes:
-        paths = [
-            straight_export(folder, size),
-            *(Graph(size, "masks", t, suffix=".onnx").make(folder) for t in TARGETS),
-        ]
+        written = [Graph(size, "masks", target, suffix=".onnx").make(folder) for target in TARGETS]
+        paths = [straight_export(folder, size), *written]
         found = measure(paths, threads=2, runs=20, warmup=2, min_seconds=2 * seconds)
-        names = ("reference, traced and given to tf2onnx", "reference, written here", "cpu")
-        rows += timed(found, [(str(size), name) for name in names])
+        labels = ("reference, traced and given to tf2onnx", "reference, written here", "cpu")
+        rows += timed(found, [(str(size), label) for label in labels])
     yield table(("input", "graph", "p50 ms", "p90 ms", "times faster than tf2onnx's"), rows) + "\n"
     yield (
         "The paper's table gives 17.12 ms (256) and 24.93 ms (640) on a device that it does not name; those figures "
