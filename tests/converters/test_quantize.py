@@ -16,6 +16,7 @@ from maskconver_mobile.comparison import match_proposals
 from maskconver_mobile.converters import sensitivity
 from maskconver_mobile.converters.calibration import best_range, choose_images, read_calibration
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.half_precision import LARGE
 from maskconver_mobile.converters.pixel_input import fold_normalisation
 from maskconver_mobile.converters.quantize import RECIPES, operations, quantize
 from maskconver_mobile.converters.quantize_file import analyse_file, quantize_file
@@ -75,6 +76,35 @@ def test_recipe_keeps_the_top_proposals(models: Models, golden: list[Tensor], re
         assert len(np.unique(found["scores"])) == found["scores"].size
         assert {t.dtype.name for t in found.values()} == {"int32", "float32"}
     assert len(quantized) < SIZE[recipe] * len(file.content)
+
+
+@pytest.mark.parametrize("recipe", ["float16", "dynamic", "int8"])
+def test_a_panoptic_graph_keeps_the_branches_of_its_condition(
+    models: Models, golden: list[Tensor], recipe: str
+) -> None:
+    file = read_tflite(models.get("panoptic", output_size=(192, 192)))
+    assert len(Flatbuffer(file.content).model.subgraphs) > 1
+    quantized = quantize(file.content, file.card, recipe, calibration=golden)
+    for image in golden:
+        found = run_tflite(quantized, image)
+        assert found["category_map"].shape == (1, 192, 192)
+        assert set(np.unique(found["category_map"])) <= {0, *found["classes"].ravel()}
+        if recipe == "float16":
+            expected = run_tflite(file.content, image)["category_map"]
+            assert (found["category_map"] == expected).mean() > 0.99
+
+
+def test_float16_halves_large_weights_alone(plain: Path) -> None:
+    file = read_tflite(plain)
+    half = Flatbuffer(quantize(file.content, file.card, "float16", keep_float=["class_head/*"]))
+    sizes: dict[int, list[int]] = {}
+    for op in half.graph.operators:
+        if half.kind(op) in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            kept = half.is_constant(int(op.inputs[1]))
+            sizes.setdefault(kept, []).append(int(np.prod(half.shape(int(op.inputs[1])))))
+            assert kept or not half.name(int(op.outputs[0])).startswith("class_head/")
+    assert min(sizes[False]) > LARGE
+    assert min(sizes[True]) <= LARGE
 
 
 def test_the_network_is_integer_and_its_surroundings_are_not(integer: Path) -> None:
