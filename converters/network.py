@@ -162,7 +162,11 @@ def pool(ops: TensorFlowOps, config: DecoderConfig, x: Tensor) -> Tensor:
 def head(
     layers: Layers, path: str, config: HeadConfig, endpoints: dict[str, Tensor], decoded: Tensor, outputs: int
 ) -> Head:
-    """Fuse with the low-level endpoint, then separable convolutions; the last pointwise layers are left to apply."""
+    """Fuse with the low-level endpoint, then separable convolutions; the last pointwise layers are left to apply.
+
+    The heads share the resized decoder map. One wide convolution instead of their three of the low-level endpoint would
+    have to be sliced again: measured, that is no faster in LiteRT and 3% slower in ONNX Runtime.
+    """
     ops = layers.ops
     x = decoded
     if config.fusion != "none":
