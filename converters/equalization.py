@@ -14,13 +14,12 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from maskconver_mobile.converters.calibration import Tensor, observe
-from maskconver_mobile.converters.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.flatbuffer import CONVOLUTIONS, Flatbuffer
 
 Array = NDArray[np.float32]
 
 SPREAD = 1e-3
 """Channels below this part of the largest are scaled as if they reached it."""
-CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 HOMOGENEOUS = (schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU)
 
 
@@ -48,6 +47,20 @@ def _relative(values: Array) -> NDArray[np.float64]:
     return relative
 
 
+class Reach(dict[str, Array]):
+    """The largest magnitude seen in each channel [channels], by the name of the map."""
+
+    def __init__(self, channels: int) -> None:
+        """Of maps whose channels are on this axis."""
+        super().__init__()
+        self._places = tuple({0, 1, 2, 3} - {channels})
+
+    def widen(self, name: str, values: Array) -> None:
+        """Take further values of a map into account."""
+        largest = np.abs(values).max(self._places)
+        self[name] = np.maximum(self.get(name, np.float32(0)), largest)
+
+
 def equalize(content: bytes, inputs: Sequence[Tensor], on_image: Callable[[], None] = lambda: None) -> bytes:
     """Equalise the convolutions of a float flatbuffer.
 
@@ -58,14 +71,9 @@ def equalize(content: bytes, inputs: Sequence[Tensor], on_image: Callable[[], No
     """
     flatbuffer = Flatbuffer(content)
     links = list(_links(flatbuffer))
-    reach: dict[str, Array] = {}
-
-    def widen(name: str, values: Array) -> None:
-        largest = np.abs(values).max(tuple(range(values.ndim - 1)))
-        reach[name] = np.maximum(reach.get(name, np.float32(0)), largest)
-
+    reach = Reach(channels=3)
     names = [flatbuffer.name(int(producer.outputs[0])) for producer, _ in links]
-    observe(content, names, inputs, widen, on_image)
+    observe(content, names, inputs, reach.widen, on_image)
     for producer, consumers in links:
         _scale(flatbuffer, producer, consumers, reach)
     return flatbuffer.to_bytes()

@@ -10,6 +10,7 @@ from maskconver_mobile.tflite_file import pack
 
 TYPES = {np.dtype(np.float32): schema.TensorType.FLOAT32, np.dtype(np.float16): schema.TensorType.FLOAT16}
 KINDS: dict[int, str] = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 FLOAT32 = schema.TensorType.FLOAT32
 
 

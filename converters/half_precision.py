@@ -5,9 +5,9 @@ from collections.abc import Container
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from maskconver_mobile.converters.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.flatbuffer import CONVOLUTIONS, Flatbuffer
 
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+WEIGHTED = (*CONVOLUTIONS, "FULLY_CONNECTED")
 LARGE = 1024
 """Weights of more values than this are worth halving. Rounding the few that the first layers have costs quality."""
 

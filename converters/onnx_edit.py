@@ -8,10 +8,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from maskconver_mobile.converters.half_precision import LARGE
 from maskconver_mobile.converters.onnx_graph import reads
-
-LARGE = 1024
-"""Constants of more values than this are weights."""
 
 
 class GraphEditor:

@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from maskconver_mobile.converters.calibration import Tensor
-from maskconver_mobile.converters.equalization import balance
+from maskconver_mobile.converters.equalization import Reach, balance
 from maskconver_mobile.converters.onnx_edit import GraphEditor
 from maskconver_mobile.converters.onnx_observe import observe
 
@@ -25,14 +25,9 @@ def equalize(model: onnx.ModelProto, inputs: Sequence[Tensor], on_image: Callabl
         on_image: called after each.
     """
     editor = GraphEditor(model)
-    links = find_links(model, editor)
-    reach: dict[str, Array] = {}
-
-    def widen(name: str, values: Array) -> None:
-        largest = np.abs(values).max((0, 2, 3))
-        reach[name] = np.maximum(reach.get(name, np.float32(0)), largest)
-
-    observe(model, list(links), inputs, widen, on_image)
+    links = find_links(model)
+    reach = Reach(channels=1)
+    observe(model, list(links), inputs, reach.widen, on_image)
     for name, (producer, consumers) in links.items():
         dense = [kernel for kernel in (editor.kernel(op) for op in consumers) if kernel.shape[1] > 1]
         weights = np.max([np.abs(kernel).max((0, 2, 3)) for kernel in dense], 0) if dense else None
@@ -47,7 +42,7 @@ def equalize(model: onnx.ModelProto, inputs: Sequence[Tensor], on_image: Callabl
     editor.finish(list(model.graph.node), keep_shapes=True)
 
 
-def find_links(model: onnx.ModelProto, editor: GraphEditor) -> dict[str, tuple[onnx.NodeProto, list[onnx.NodeProto]]]:
+def find_links(model: onnx.ModelProto) -> dict[str, tuple[onnx.NodeProto, list[onnx.NodeProto]]]:
     """Tensors that a convolution makes, with or without Relu, and convolutions alone read; with both."""
     made = {node.output[0]: node for node in model.graph.node}
     readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)

@@ -16,7 +16,7 @@ import numpy as np
 from maskconver_mobile.card import KEY, ModelCard
 from maskconver_mobile.converters.calibration import Ranges, Tensor, measure_ranges
 from maskconver_mobile.converters.equalization import equalize
-from maskconver_mobile.converters.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.flatbuffer import CONVOLUTIONS, Flatbuffer
 from maskconver_mobile.converters.half_precision import halve_weights
 from maskconver_mobile.converters.pixel_input import fold_normalisation, pixel_ranges, take_bytes
 from maskconver_mobile.errors import MaskConverError
@@ -89,7 +89,6 @@ RECIPES: dict[str, Recipe] = {
 }
 
 NETWORK = re.compile(r"(backbone|decoder|class_head|embedding_head|per_pixel_embeddings_head)/")
-CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 INTEGER = (*CONVOLUTIONS, "ADD", "CONCATENATION", "MEAN", "AVERAGE_POOL_2D", "RESIZE_BILINEAR")
 CHOICE = "TOPK_V2"
 WEIGHTS_ONLY = ("CONV_2D", "FULLY_CONNECTED")
