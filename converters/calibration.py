@@ -21,6 +21,7 @@ Sample = NDArray[np.float32]
 Ranges = dict[str, tuple[float, float]]
 
 SAMPLES = 1 << 17
+GOLDEN_RATIO = (1 + 5**0.5) / 2
 PARTS = np.linspace(1.0, 0.3, 29).tolist()
 
 
@@ -151,6 +152,13 @@ def best_range(values: NDArray[Any], bits: int = 8) -> tuple[float, float]:
 
 
 def sample(values: Sample, count: int) -> Sample:
-    """Every n-th value, with the smallest and the largest."""
+    """Up to `count` values from all over, with the smallest and the largest.
+
+    Multiples of the golden ratio, modulo 1, spread evenly (Weyl's theorem) and fall in with no layout: every n-th value
+    of a map whose channels lie side by side would be one channel's.
+    """
     flat = values.ravel()
-    return np.concatenate([flat[:: max(1, flat.size // max(count, 1))], [flat.min(), flat.max()]]).astype(np.float32)
+    if flat.size > count:
+        places = (np.arange(count) * GOLDEN_RATIO % 1.0 * flat.size).astype(np.int64)
+        flat = np.concatenate([flat[places], [flat.min(), flat.max()]])
+    return flat.astype(np.float32)

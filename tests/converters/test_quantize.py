@@ -14,7 +14,7 @@ from maskconver_mobile.cli import main
 from maskconver_mobile.cli.quantize import RECIPES as RECIPE_CHOICES
 from maskconver_mobile.comparison import match_proposals
 from maskconver_mobile.converters import sensitivity
-from maskconver_mobile.converters.calibration import best_range, choose_images, read_calibration
+from maskconver_mobile.converters.calibration import best_range, choose_images, read_calibration, sample
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
 from maskconver_mobile.converters.half_precision import LARGE
 from maskconver_mobile.converters.pixel_input import fold_normalisation
@@ -216,6 +216,16 @@ def test_sensitivity(plain: Path, photos: Path, monkeypatch: pytest.MonkeyPatch)
     assert {one.layer for one in report.layers} == set(layers)
     assert all(one.alone > report.total for one in report.layers)
     assert report.layers[0].saves > 0
+
+
+@pytest.mark.parametrize("channels", [3, 16, 256])
+def test_samples_are_of_all_channels(channels: int) -> None:
+    """A map whose channels lie side by side, where every n-th value would be of one."""
+    x = np.broadcast_to(np.arange(channels, dtype=np.float32), (64, 64, channels))
+    counts = np.bincount(sample(x, 64 * channels).astype(int))
+    assert 32 <= counts.min() <= counts.max() <= 96
+    assert sample(x, 7)[-2:].tolist() == [0, channels - 1]
+    np.testing.assert_array_equal(sample(x[0, 0], channels), x[0, 0])
 
 
 def test_best_range() -> None:
