@@ -16,18 +16,16 @@ def proposals(ops: TensorFlowOps, heatmap: Tensor, k: int) -> Proposals:
 
     The logistic function is monotone, so peaks and their order can be read off the logits and K values need it.
     Subtracting 1e30 times the distance to the neighbourhood's maximum leaves a peak as it is and sends everything else
-    out of reach; arithmetic stays in the network's partition, comparisons would leave it. Then top-K runs over the
-    locations' maxima, and again over the K rows it found: any location outside the first K has K better ones.
+    out of reach; arithmetic stays in the network's partition, comparisons would leave it. Top-K runs in two stages, of
+    which the first leaves few cells to the second (`top_cells`).
 
     Equal to the plain form but for near ties: logits that differ by less than float rounding of their probabilities.
     """
-    _, height, width, _ = ops.shape(heatmap)
+    _, height, width, channels = ops.shape(heatmap)
     distance = ops.max_pool(heatmap, 3) - heatmap
-    peaks = ops.rows(heatmap - distance * SUPPRESSION)
-    rows = min(k, height * width)
-    _, locations = ops.top_k(ops.max(peaks, -1), rows)
-    logits, row, classes = ops.top_cells(ops.gather(peaks, locations), k)
-    return Proposals(classes, ops.gather(locations, row), ops.sigmoid(logits))
+    peaks = ops.reshape(heatmap - distance * SUPPRESSION, [height * width, channels])
+    logits, locations, classes = ops.top_cells(peaks, k, staged=True)
+    return Proposals(classes, locations, ops.sigmoid(logits))
 
 
 def gather_embeddings(layers: Layers, head: Head, locations: Tensor) -> Tensor:
@@ -42,7 +40,9 @@ def gather_embeddings(layers: Layers, head: Head, locations: Tensor) -> Tensor:
     depthwise = head.depthwise
     if layers.rewrites.lazy_windows and depthwise is not None and _windows_pay(depthwise, k, height * width):
         return layers.apply(_windows(layers, head, depthwise, locations), head.pointwise)
-    return layers.apply(ops.gather(ops.rows(head.features(layers)), locations), head.pointwise)
+    features = head.features(layers)
+    rows = ops.reshape(features, [height * width, ops.shape(features)[-1]])
+    return layers.apply(ops.gather(rows, locations), head.pointwise)
 
 
 def _windows_pay(depthwise: Depthwise, k: int, places: int) -> bool:

@@ -62,15 +62,21 @@ def build(
 def normalised(layers: Layers, image: Tensor, input_type: InputType) -> Tensor:
     """`(pixel - mean) / std` of a uint8 image; a float32 one comes normalised.
 
-    Where the division is folded into the first convolution, the subtraction is left.
+    Where the division is folded into the first convolution, the subtraction is left. It runs on whole rows [w * c]: a
+    broadcast over three channels would use three lanes of a vector unit at a time.
     """
-    ops = layers.ops
+    ops, chosen = layers.ops, layers.rewrites
+    image = image if chosen.interleaved_image else ops.planar(image)
     if input_type == "float32":
         return image
     pixels = ops.cast(image, np.float32)
-    if layers.rewrites.fold_normalisation:
-        return ops.centre(pixels, MEAN)
-    return (pixels - ops.constant(MEAN)) * ops.constant(1 / np.asarray(STD))
+    if not chosen.fold_normalisation:
+        return (pixels - ops.constant(MEAN)) * ops.constant(1 / np.asarray(STD))
+    if not chosen.interleaved_image:
+        return pixels - ops.constant(MEAN)
+    _, height, width, channels = ops.shape(image)
+    rows = ops.reshape(pixels, [height, width * channels]) - ops.constant(np.tile(MEAN, width))
+    return ops.reshape(rows, [1, height, width, channels])
 
 
 def find_proposals(layers: Layers, heatmap: Tensor, k: int) -> Proposals:

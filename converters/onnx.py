@@ -34,7 +34,7 @@ def to_onnx(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: P
     """
     graph = OnnxGraph()
     shape, dtype = (1, *config.input_size, 3), np.dtype(spec.input_type)
-    image = OnnxTensor(graph, "image", shape, dtype).laid_out(True)
+    image = OnnxTensor(graph, "image", shape, dtype)
     ops = cast(TensorFlowOps, OnnxOps(graph))  # another implementation of the same vocabulary
     outputs = {name: _public(x) for name, x in build(config, weights, spec, "onnx")(ops, image).items()}
     types = {name: (x.name, tensor_type(x.dtype, x.shape)) for name, x in outputs.items()}

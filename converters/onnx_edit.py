@@ -36,6 +36,11 @@ class GraphEditor:
         weights: NDArray[Any] = self.constants[convolution.input[1]]
         return weights
 
+    @staticmethod
+    def is_depthwise(convolution: onnx.NodeProto) -> bool:
+        """Whether every channel is convolved on its own."""
+        return any(attribute.name == "group" and attribute.i > 1 for attribute in convolution.attribute)
+
     def finish(self, nodes: Iterable[onnx.NodeProto], *, keep_shapes: bool = False) -> None:
         """Put nodes and the constants that they use into the graph; shapes of intermediates are forgotten or kept."""
         kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]

@@ -29,7 +29,7 @@ def equalize(model: onnx.ModelProto, inputs: Sequence[Tensor], on_image: Callabl
     reach = Reach(channels=1)
     observe(model, list(links), inputs, reach.widen, on_image)
     for name, (producer, consumers) in links.items():
-        dense = [kernel for kernel in (editor.kernel(op) for op in consumers) if kernel.shape[1] > 1]
+        dense = [editor.kernel(op) for op in consumers if not editor.is_depthwise(op)]
         weights = np.max([np.abs(kernel).max((0, 2, 3)) for kernel in dense], 0) if dense else None
         scale = balance(reach[name], weights)
         by_output = scale.reshape(-1, 1, 1, 1)
@@ -37,8 +37,8 @@ def equalize(model: onnx.ModelProto, inputs: Sequence[Tensor], on_image: Callabl
         if len(producer.input) > 2:
             _replace(editor, producer, 2, editor.constants[producer.input[2]] / scale)
         for op in consumers:
-            kernel = editor.kernel(op)
-            _replace(editor, op, 1, kernel * (by_output if kernel.shape[1] == 1 else scale.reshape(1, -1, 1, 1)))
+            by_channel = by_output if editor.is_depthwise(op) else scale.reshape(1, -1, 1, 1)
+            _replace(editor, op, 1, editor.kernel(op) * by_channel)
     editor.finish(list(model.graph.node), keep_shapes=True)
 
 

@@ -42,12 +42,12 @@ class OnnxOps:
         """Convert the element type."""
         return x.cast(dtype)
 
-    def centre(self, x: OnnxTensor, mean: ArrayLike) -> OnnxTensor:
-        """A map [1, h, w, c] minus a vector [c]."""
-        return x.laid_out(True) - self.constant(mean)
+    def planar(self, x: OnnxTensor) -> OnnxTensor:
+        """A map [1, h, w, c] with its channels in planes of their own."""
+        return x.laid_out(True)
 
     def conv(self, x: OnnxTensor, kernel: Array, bias: Array, *, stride: int = 1, relu: bool = False) -> OnnxTensor:
-        """A `SAME` convolution; kernel [kh, kw, in, out]."""
+        """A `SAME` convolution; kernel [kh, kw, in, out]. Channels that lie side by side, the image's, stay so."""
         return self._conv(x, kernel.transpose(3, 2, 0, 1), bias, stride, (1, 1), 1, relu)
 
     def depthwise(
@@ -61,7 +61,7 @@ class OnnxOps:
         relu: bool = False,
     ) -> OnnxTensor:
         """A `SAME` depthwise convolution; kernel [kh, kw, channels, 1]."""
-        return self._conv(x, kernel.transpose(2, 3, 0, 1), bias, stride, dilation, x.shape[-1], relu)
+        return self._conv(self.planar(x), kernel.transpose(2, 3, 0, 1), bias, stride, dilation, x.shape[-1], relu)
 
     def _conv(
         self,
@@ -73,22 +73,31 @@ class OnnxOps:
         groups: int,
         relu: bool,
     ) -> OnnxTensor:
-        """Kernel [out, in / groups, kh, kw]; a bias of zeros is left out."""
-        size, dilations = kernel.shape[2:], list(dilation)
-        reach = [(k - 1) * d + 1 for k, d in zip(size, dilations, strict=True)]
-        inputs = [x.laid_out(True).stored(), self.graph.constant(kernel)]
+        """Kernel [out, in / groups, kh, kw]; a bias of zeros is left out.
+
+        A map whose channels lie side by side is one plane of w * c columns. There the kernel spans kw * c columns and
+        moves on by stride * c: the same products, and nothing has to be transposed.
+        """
+        _, height, width, channels = x.shape
+        reach = [(k - 1) * d + 1 for k, d in zip(kernel.shape[2:], dilation, strict=True)]
+        top, left, bottom, right = same_padding((height, width), reach, stride)
+        step, plane = 1, x.stored()
+        if not x.channels_first:
+            step, plane = channels, self.graph.reshape(x.name, [1, 1, height, width * channels])
+            kernel = kernel.transpose(0, 2, 3, 1).reshape(len(kernel), 1, kernel.shape[2], -1)
+        inputs = [plane, self.graph.constant(kernel)]
         if bias is not None and bias.any():
             inputs.append(self.graph.constant(bias))
         name = self.graph.node(
             "Conv",
             inputs,
-            kernel_shape=list(size),
-            strides=[stride, stride],
-            dilations=dilations,
+            kernel_shape=list(kernel.shape[2:]),
+            strides=[stride, stride * step],
+            dilations=list(dilation),
             group=groups,
-            pads=same_padding(x.shape[1:3], reach, stride),
+            pads=[top, left * step, bottom, right * step],
         )
-        height, width = (-(-side // stride) for side in x.shape[1:3])
+        height, width = (-(-side // stride) for side in (height, width))
         y = self._like(x, name, (1, height, width, kernel.shape[0]), channels_first=True)
         return self.relu(y) if relu else y
 
@@ -264,10 +273,14 @@ class OnnxOps:
         return self._like(rows, name, shape, channels_first=False)
 
     def gather(self, x: OnnxTensor, indices: OnnxTensor) -> OnnxTensor:
-        """Rows of the first axis."""
-        x = x.laid_out(x.channels_first and len(indices.shape) == 1)
-        name = self.graph.node("Gather", [x.stored(), indices.stored()], axis=x.stored_axis(0))
-        return self._like(x, name, (*indices.shape, *x.shape[1:]), channels_first=x.channels_first)
+        """Rows of the first axis. Those of a matrix with its channels first are picked value by value from each."""
+        if x.channels_first and len(x.shape) == 2 and len(indices.shape) == 1:
+            shape = self.graph.constant(np.array([x.shape[1], *indices.shape], np.int64))
+            index = self.graph.node("Expand", [indices.stored(), shape])
+            name = self.graph.node("GatherElements", [x.stored(), index], axis=1)
+            return self._like(x, name, (*indices.shape, x.shape[1]), channels_first=True)
+        name = self.graph.node("Gather", [x.laid_out(False).stored(), indices.stored()], axis=0)
+        return self._like(x, name, (*indices.shape, *x.shape[1:]), channels_first=False)
 
     def top_k(self, x: OnnxTensor, k: int) -> tuple[OnnxTensor, OnnxTensor]:
         """Values and indices of the k largest of the last axis, sorted; ties take the lower index."""
@@ -277,19 +290,27 @@ class OnnxOps:
         result = self._like(x, values, (*x.shape[:-1], k), channels_first=False)
         return result, replace(result, name=indices, dtype=np.dtype(np.int64))
 
-    def top_cells(self, x: OnnxTensor, k: int) -> tuple[OnnxTensor, OnnxTensor, OnnxTensor]:
-        """Values, rows and columns of the k largest of a matrix, sorted; ties in a column take the lower row."""
-        rows, columns = x.shape
-        values, index = self.top_k(replace(x, shape=(rows * columns,), channels_first=False, name=self._flat(x)), k)
-        if x.channels_first:
-            column = index // rows
-            return values, index - column * rows, column
-        row = index // columns
-        return values, row, index - row * columns
+    def top_cells(self, x: OnnxTensor, k: int, *, staged: bool = False) -> tuple[OnnxTensor, OnnxTensor, OnnxTensor]:
+        """Values, rows and columns of the k largest of a matrix, sorted; ties in a column take the lower row.
 
-    def _flat(self, x: OnnxTensor) -> str:
-        """The values in the order in which they are stored."""
-        return self.graph.reshape(x.stored(), [int(np.prod(x.shape))])
+        In stages, the k best of each of several parts come first: any value but those has k better.
+        """
+        rows, columns = x.shape
+        shape = (rows * columns,)
+        cells = replace(x, name=self.graph.reshape(x.stored(), shape), shape=shape, channels_first=False)
+        values, index = self._top_of_parts(cells, k) if staged else self.top_k(cells, k)
+        if x.channels_first:
+            return values, index % rows, index // rows
+        return values, index // columns, index % columns
+
+    def _top_of_parts(self, x: OnnxTensor, k: int) -> tuple[OnnxTensor, OnnxTensor]:
+        """`top_k` of a vector, cut into parts that threads share."""
+        length = x.shape[0]
+        parts = max([n for n in (2, 4) if length % n == 0 and length // n >= k], default=1)
+        values, index = self.top_k(self.reshape(x, [parts, length // parts]), k)
+        values, best = self.top_k(self.reshape(values, [parts * k]), k)
+        index = self.reshape(index + np.arange(0, length, length // parts)[:, None], [parts * k])
+        return values, self.gather(index, best)
 
     def argmax(self, x: OnnxTensor) -> OnnxTensor:
         """Index of the largest on the last axis, the first on ties."""

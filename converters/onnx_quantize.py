@@ -169,7 +169,7 @@ def apply_dynamic(model: onnx.ModelProto, chosen: set[str]) -> None:
     editor = _Quantizer(model)
     for node in model.graph.node:
         weights = editor.constants.get(node.input[1]) if node.name in chosen and node.op_type == "Conv" else None
-        if weights is None or weights.shape[1] == 1:
+        if weights is None or editor.is_depthwise(node):
             editor.nodes.append(node)
             continue
         editor.dynamic_conv(node, weights)

@@ -37,14 +37,9 @@ class TensorFlowOps:
         """Convert the element type."""
         return tf.cast(x, tf.as_dtype(dtype))
 
-    def centre(self, x: Tensor, mean: ArrayLike) -> Tensor:
-        """A map [1, h, w, c] minus a vector [c].
-
-        As rows [w * c]: a broadcast over three channels would use three lanes of a vector unit at a time.
-        """
-        _, height, width, channels = self.shape(x)
-        rows = tf.reshape(x, [height, width * channels])
-        return tf.reshape(rows - self.constant(np.tile(mean, width)), [1, height, width, channels])
+    def planar(self, x: Tensor) -> Tensor:
+        """A map [1, h, w, c] stored as convolutions want it: here as it is."""
+        return x
 
     def conv(self, x: Tensor, kernel: Array, bias: Array, *, stride: int = 1, relu: bool = False) -> Tensor:
         """A `SAME` convolution; kernel [kh, kw, in, out]."""
@@ -192,10 +187,17 @@ class TensorFlowOps:
         """Values and int32 indices of the k largest of the last axis, sorted; ties take the lower index."""
         return tuple(tf.math.top_k(x, k))
 
-    def top_cells(self, x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Values, rows and columns of the k largest of a matrix, sorted; ties in a column take the lower row."""
+    def top_cells(self, x: Tensor, k: int, *, staged: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, rows and columns of the k largest of a matrix, sorted; ties in a column take the lower row.
+
+        In stages, the k rows with the largest values come first: any row but those has k better.
+        """
         rows, columns = self.shape(x)
-        values, index = tf.math.top_k(tf.reshape(x, [rows * columns]), k)
+        if staged:
+            _, best = self.top_k(self.max(x, -1), min(k, rows))
+            values, row, column = self.top_cells(self.gather(x, best), k)
+            return values, self.gather(best, row), column
+        values, index = self.top_k(tf.reshape(x, [rows * columns]), k)
         row = index // columns
         return values, row, index - row * columns
 

@@ -19,10 +19,12 @@ class Rewrites:
         fold_centre_tap: a dilated depthwise convolution that sees nothing but padding around its centre enters the
             1x1 convolution behind it (`folding.centre_tap`).
         fold_normalisation: the division by std moves into the first convolution (`network.backbone`).
+        interleaved_image: the channels of the image stay side by side (`graph.normalised`, and in ONNX
+            `onnx_ops.OnnxOps.conv`).
         lazy_embeddings: the mask embedding head's last layers run on K gathered rows (`fast.mask_kernels`).
         lazy_windows: so do the layers before those, on the windows that they see (`fast.gather_embeddings`).
         fold_classifier: the per-pixel head's last layer moves into the mask kernels (`fast.mask_logits`).
-        two_stage_top_k: peaks on logits, then top-K over locations and over their classes (`fast.proposals`).
+        two_stage_top_k: peaks on logits, and top-K of parts before that of the whole (`fast.proposals`).
         fast_merge: the panoptic merge compares the masks that can win a cell, not all of them (`fast_merge.panoptic`).
             It needs operators that only LiteRT's CPU kernels have: IF, and SCATTER_ND that sums.
     """
@@ -32,6 +34,7 @@ class Rewrites:
     sum_projection: bool = False
     fold_centre_tap: bool = False
     fold_normalisation: bool = False
+    interleaved_image: bool = False
     lazy_embeddings: bool = False
     lazy_windows: bool = False
     fold_classifier: bool = False
@@ -54,8 +57,9 @@ def rewrites(target: Target, format: Format) -> Rewrites:
     ONNX Runtime has a depthwise kernel for any size, which the split would only burden with more passes over memory.
     Its convolutions add what they are given as they write; LiteRT's would leave every sum to an operator of its own.
     A folded centre tap saves it a launch; LiteRT gains nothing, and one scale for all channels suits int8 less.
+    A GPU or NPU that pads few channels to many would lose on an image of one plane.
     """
     chosen = TARGETS[target]
     if format == "onnx":
-        return replace(chosen, split_depthwise=False)
+        return replace(chosen, split_depthwise=False, interleaved_image=target == "cpu")
     return replace(chosen, sum_projection=False, fold_centre_tap=False)
