@@ -34,14 +34,12 @@ class OperatorInfo:
         if not self.outputs:
             return 0
         positions = int(np.prod(self.outputs[0].shape, dtype=np.int64))
-        if self.kind in {"CONV_2D", "FULLY_CONNECTED", "Conv"}:
+        if self.kind in {"CONV_2D", "FULLY_CONNECTED", "Conv", "ConvInteger"}:
             return positions * int(np.prod(self.inputs[1].shape[1:], dtype=np.int64))
         if self.kind == "DEPTHWISE_CONV_2D":
             return positions * int(np.prod(self.inputs[1].shape[1:3], dtype=np.int64))
-        if self.kind == "BATCH_MATMUL":
-            return positions * self.inputs[0].shape[-1]
-        if self.kind in {"Gemm", "MatMul"}:
-            return positions * self.inputs[1].shape[-2]
+        if self.kind in {"BATCH_MATMUL", "Gemm", "MatMul"}:  # [..., n, m] of [..., n, k], transposed or not
+            return self.outputs[0].shape[-1] * int(np.prod(self.inputs[0].shape, dtype=np.int64))
         return 0
 
 

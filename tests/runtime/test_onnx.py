@@ -20,7 +20,7 @@ from maskconver_mobile.cli.inspect import command as inspect_command
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.quantize_file import convert_quantized, quantize_file
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.inspection import inspect_model
+from maskconver_mobile.inspection import OperatorInfo, TensorInfo, inspect_model
 from maskconver_mobile.onnx_file import TAIL_KEY
 from maskconver_mobile.runtimes import Optimization
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
@@ -105,6 +105,24 @@ def test_inspection(model: Path, models: Models) -> None:
     assert {(t.name, t.dtype, t.shape) for t in info.outputs} == {(t.name, t.dtype, t.shape) for t in other.outputs}
     assert info.operator_counts["Conv"] > 60
     assert info.multiply_adds == pytest.approx(other.multiply_adds, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "right"),
+    [
+        ("Gemm", (7, 5), (5, 3)),
+        ("Gemm", (7, 5), (3, 5)),
+        ("Gemm", (5, 7), (5, 3)),
+        ("MatMul", (2, 7, 5), (5, 3)),
+        ("BATCH_MATMUL", (2, 7, 5), (2, 3, 5)),
+    ],
+)
+def test_matrix_products_are_counted_whichever_side_is_transposed(
+    kind: str, left: tuple[int, ...], right: tuple[int, ...]
+) -> None:
+    batch = left[:-2]
+    a, b, y = (TensorInfo("", "float32", shape) for shape in (left, right, (*batch, 7, 3)))
+    assert OperatorInfo(kind, (a, b), (y,)).multiply_adds == np.prod(batch, dtype=int) * 7 * 5 * 3
 
 
 def test_inspect_shows_it(model: Path) -> None:
