@@ -20,10 +20,12 @@ LEVELS: dict[Optimization, str] = {
     "none": "ORT_DISABLE_ALL",
 }
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+ELSEWHERE = "keeps weights in another file, which is not there; convert the checkpoint again, into one file"
 REASONS = {
     "opset": "needs an operator set or ONNX version that this ONNX Runtime does not know; upgrade onnxruntime",
     "IR version": "needs an operator set or ONNX version that this ONNX Runtime does not know; upgrade onnxruntime",
-    "External data": "keeps weights in another file, which is not there; convert the checkpoint again, into one file",
+    "External data": ELSEWHERE,
+    "external tensors": ELSEWHERE,
     "protobuf": "is no ONNX model, or is truncated or overwritten",
 }
 

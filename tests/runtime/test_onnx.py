@@ -145,8 +145,8 @@ def newer_schema(proto: onnx.ModelProto) -> None:
     damage(proto, KEY, json.dumps({**card, "schema": 99}))
 
 
-def external(proto: onnx.ModelProto) -> None:
-    tensor = proto.graph.initializer[0]
+def external(proto: onnx.ModelProto, dtype: int) -> None:
+    tensor = next(t for t in proto.graph.initializer if t.data_type == dtype)
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="weights.bin")
     tensor.ClearField("raw_data")
@@ -179,7 +179,8 @@ def set_ir_version(proto: onnx.ModelProto) -> None:
         (lambda m: damage(m, TAIL_KEY, "AAAA"), "its card says level masks"),
         (set_opset, "upgrade onnxruntime"),
         (set_ir_version, "upgrade onnxruntime"),
-        (external, "keeps weights in another file"),
+        (lambda m: external(m, onnx.TensorProto.FLOAT), "keeps weights in another file"),
+        (lambda m: external(m, onnx.TensorProto.INT64), "keeps weights in another file"),
         (unknown_operator, "ONNX Runtime cannot load it"),
     ],
 )
@@ -218,7 +219,7 @@ def test_bytes_that_are_no_model(content: bytes | str, suffix: str, model: Path,
 
 def test_inspection_refuses_weights_elsewhere(model: Path, tmp_path: Path) -> None:
     with pytest.raises(MaskConverError, match="keeps weights in another file"):
-        inspect_model(edited(model, tmp_path, external))
+        inspect_model(edited(model, tmp_path, lambda m: external(m, onnx.TensorProto.FLOAT)))
 
 
 def test_inspection_refuses_tensors_without_shape(model: Path, tmp_path: Path) -> None:
