@@ -21,7 +21,7 @@ class Rewrites:
         fold_normalisation: the division by std moves into the first convolution (`network.backbone`).
         interleaved_image: the channels of the image stay side by side (`graph.normalised`, and in ONNX
             `onnx_ops.OnnxOps.conv`).
-        lazy_embeddings: the mask embedding head's last layers run on K gathered rows (`fast.mask_kernels`).
+        lazy_embeddings: the mask embedding head's last layers run on K gathered rows (`fast.gather_embeddings`).
         lazy_windows: so do the layers before those, on the windows that they see (`fast.gather_embeddings`).
         fold_classifier: the per-pixel head's last layer moves into the mask kernels (`fast.mask_logits`).
         two_stage_top_k: peaks on logits, and top-K of parts before that of the whole (`fast.proposals`).
