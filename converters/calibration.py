@@ -1,7 +1,7 @@
 """Images of a folder -> input tensors, and the ranges that a graph's tensors take on them."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,9 +89,9 @@ def measure_ranges(
         bits: of the integers.
         on_image: called after each input.
     """
-    samples: dict[str, list[Sample]] = {name: [] for name in names}
-    observe(content, names, inputs, lambda name, x: samples[name].append(sample(x, SAMPLES // len(inputs))), on_image)
-    return {name: best_range(np.concatenate(found), bits) for name, found in samples.items()}
+    samples = Samples(names, len(inputs))
+    observe(content, names, inputs, samples.take, on_image)
+    return samples.ranges(bits)
 
 
 def observe(
@@ -124,6 +124,23 @@ def observe(
         for name in names:
             look(name, interpreter.get_tensor(indices[name]))
         on_image()
+
+
+class Samples(dict[str, list[Sample]]):
+    """Values of tensors by name, about as many of each whatever the number of inputs."""
+
+    def __init__(self, names: Iterable[str], inputs: int) -> None:
+        """Of these tensors, seen with so many inputs."""
+        super().__init__((name, []) for name in names)
+        self._count = SAMPLES // inputs
+
+    def take(self, name: str, values: Sample) -> None:
+        """Sample a tensor's values for one more input."""
+        self[name].append(sample(values, self._count))
+
+    def ranges(self, bits: int = 8) -> Ranges:
+        """The range that integers should span, for every tensor."""
+        return {name: best_range(np.concatenate(found), bits) for name, found in self.items()}
 
 
 def best_range(values: NDArray[Any], bits: int = 8) -> tuple[float, float]:

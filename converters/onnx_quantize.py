@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from maskconver_mobile.card import ModelCard
-from maskconver_mobile.converters.calibration import SAMPLES, Ranges, Sample, Tensor, best_range, sample
+from maskconver_mobile.converters.calibration import Ranges, Samples, Tensor
 from maskconver_mobile.converters.onnx_edit import GraphEditor, halve_weights
 from maskconver_mobile.converters.onnx_equalization import equalize
 from maskconver_mobile.converters.onnx_graph import checked
@@ -101,13 +101,9 @@ def measure_ranges(
         on_image: called after each.
     """
     maps = [value.name for value in model.graph.value_info if _is_float_map(value)]
-    samples: dict[str, list[Sample]] = {name: [] for name in maps}
-
-    def look(name: str, values: Sample) -> None:
-        samples[name].append(sample(values, SAMPLES // len(inputs)))
-
-    observe(model, maps, inputs, look, on_image)
-    return {name: best_range(np.concatenate(found)) for name, found in samples.items()}
+    samples = Samples(maps, len(inputs))
+    observe(model, maps, inputs, samples.take, on_image)
+    return samples.ranges()
 
 
 def _is_float_map(value: onnx.ValueInfoProto) -> bool:
