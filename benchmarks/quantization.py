@@ -103,13 +103,10 @@ def full_integer(
 
     from maskconver_mobile.converters.checkpoint import read_checkpoint
     from maskconver_mobile.converters.config import read_config
-    from maskconver_mobile.converters.graph import build
-    from maskconver_mobile.converters.ops import TensorFlowOps
+    from maskconver_mobile.converters.tflite import function_of
 
     settings = read_config(config) if size is None else read_config(config).with_input_size(size)
-    graph = build(settings, read_checkpoint(checkpoint), GraphSpec(target="reference"))
-    image = tf.TensorSpec([1, *settings.input_size, 3], tf.uint8, name="image")
-    function = tf.function(lambda image: graph(TensorFlowOps(), image), input_signature=[image])
+    function = function_of(settings, read_checkpoint(checkpoint), GraphSpec(target="reference"))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([value] for value in inputs)

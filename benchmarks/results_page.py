@@ -23,11 +23,10 @@ from maskconver_mobile.card import Level
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.graph import build
 from maskconver_mobile.converters.onnx_graph import OPSET
-from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.converters.targets import Target
+from maskconver_mobile.converters.tflite import function_of
 from maskconver_mobile.files import write_atomically
 from maskconver_mobile.inspection import inspect_model
 from maskconver_mobile.segmenter import DEFAULT_MODEL
@@ -73,15 +72,13 @@ class Graph:
 
 def straight_export(folder: Path, size: int) -> Path:
     """What one gets without this package's ONNX writer: the plain graph, traced by TensorFlow, through tf2onnx."""
-    import tensorflow as tf
     import tf2onnx
 
     path = folder / f"tf2onnx_{size}.onnx"
     if not path.exists():
         config = read_config(DEFAULT_MODEL.with_suffix(".yaml")).with_input_size((size, size))
-        graph = build(config, read_checkpoint(DEFAULT_MODEL.with_suffix("")), GraphSpec(target="reference"))
-        signature = [tf.TensorSpec([1, size, size, 3], tf.uint8, name="image")]
-        function = tf.function(lambda image: graph(TensorFlowOps(), image), input_signature=signature, autograph=False)
+        function = function_of(config, read_checkpoint(DEFAULT_MODEL.with_suffix("")), GraphSpec(target="reference"))
+        signature = function.input_signature
         tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET, output_path=str(path))
     return path
 

@@ -3,7 +3,7 @@
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,13 +27,18 @@ Precision = Literal["float32", "float16"]
 
 def to_tflite(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: Precision = "float32") -> bytes:
     """Trace and convert; the flatbuffer has one signature, `serving_default`, and no card yet."""
-    graph = build(config, weights, spec)
     module = tf.Module()
-    image = tf.TensorSpec([1, *config.input_size, 3], tf.as_dtype(spec.input_type), name="image")
-    module.serve = tf.function(lambda image: graph(TensorFlowOps(), image), input_signature=[image], autograph=False)
+    module.serve = function_of(config, weights, spec)
     concrete = module.serve.get_concrete_function()
     content = bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
     return halve_weights(content) if precision == "float16" else content
+
+
+def function_of(config: ModelConfig, weights: Weights, spec: GraphSpec) -> Any:
+    """The graph as a TensorFlow function of one tensor, `image`."""
+    graph = build(config, weights, spec)
+    image = tf.TensorSpec([1, *config.input_size, 3], tf.as_dtype(spec.input_type), name="image")
+    return tf.function(lambda image: graph(TensorFlowOps(), image), input_signature=[image], autograph=False)
 
 
 def make_card(
