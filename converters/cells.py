@@ -1,11 +1,14 @@
 """A panoptic merge in cells: who can win where, and who does.
 
-Between four neighbouring mask values bilinear interpolation is convex: in that cell a mask's logit, and so its p =
-probability times score, stays between the least and the largest of the four. Only masks whose largest p reaches the
-largest of all least p can win there, on photographs mostly one or two of K.
+Between four neighboring mask values bilinear interpolation is convex: in that cell a mask's logit, and so its merit,
+which grows with it, stays between the least and the largest of the four. Only masks whose largest merit reaches the
+largest of all least merits can win there, on photographs mostly one or two of K.
 
-Comparisons are arithmetic, which runs in the delegate: clamp((a - b) 2^60) is 1 where a > b and 0 elsewhere, if values
-that differ do so by more than 2^-60. Kernels round p to 0 below 2^-126; lifted by that, what is not 0 is at least 1.
+The merit of a mask of logit l and score s is log(sigmoid(l) s), which orders masks as the product does and, unlike it,
+is far from rounding to 0 in float16: log(sigmoid(l)) = min(l, 0) + log(sigmoid(|l|)). Where the product would round to 0
+in float32 merits are equal, as products are.
+
+Comparisons are arithmetic, which runs in the delegate: clamp(ceil(a - b)) is 1 where a > b and 0 elsewhere.
 """
 
 import functools
@@ -16,8 +19,12 @@ import numpy as np
 from maskconver_mobile.converters.folding import Array
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 
-MARGIN = 1e-4
-TINY, STEP, LIFT = 2.0**-56, 2.0**60, 2.0**126
+MARGIN = 1e-3
+"""Of a merit: what rounding may hide."""
+LEAST = -126 * float(np.log(2))
+"""The merit of what float32 rounds to 0."""
+TINY = 2.0**-14
+"""The smallest ordinary number of float16."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +36,12 @@ class Grid:
         cells: (rows, columns).
         pixels: (height, width) of a cell.
         border: (height, width) of what lies outside the image on each side, in pixels.
-        hard_sigmoid: whether probabilities are relu6(x + 3) * 0.16667.
     """
 
     nodes: Tensor
     cells: tuple[int, int]
     pixels: tuple[int, int]
     border: tuple[int, int]
-    hard_sigmoid: bool
 
     @property
     def count(self) -> int:
@@ -61,7 +66,40 @@ class Contest:
     areas: Tensor
 
 
-def cell_grid(ops: TensorFlowOps, logits: Tensor, size: tuple[int, int], *, hard_sigmoid: bool) -> Grid | None:
+@dataclass(frozen=True)
+class Merits:
+    """How masks are compared.
+
+    Attributes:
+        offsets: [K], log(score) for a soft sigmoid, and below all others for masks that take no part; else the score.
+        hard_sigmoid: whether probabilities are relu6(x + 3) * 0.16667. Their merits are the products themselves.
+    """
+
+    offsets: Tensor
+    hard_sigmoid: bool
+
+    def __call__(self, ops: TensorFlowOps, logits: Tensor, offsets: Tensor) -> Tensor:
+        """Merits of logits; offsets broadcast to them."""
+        if self.hard_sigmoid:
+            return ops.relu6(logits + 3.0) * 0.16667 * offsets
+        soft = ops.minimum(logits, 0.0) + ops.log(ops.sigmoid(ops.abs(logits)))
+        return ops.maximum(soft + offsets, LEAST)
+
+    @property
+    def least(self) -> float:
+        """What no merit is below."""
+        return 0.0 if self.hard_sigmoid else LEAST
+
+
+def merits(ops: TensorFlowOps, scores: Tensor, valid: Tensor, least_score: float, *, hard_sigmoid: bool) -> Merits:
+    """The order of masks with these scores [K], all over `least_score` where valid [K] is 1, not 0."""
+    if hard_sigmoid:
+        return Merits(scores * valid, hard_sigmoid)
+    logarithms = ops.log(ops.maximum(scores, least_score if least_score >= TINY else 2.0**-126))
+    return Merits(logarithms + (valid - 1.0) * 200.0, hard_sigmoid)
+
+
+def cell_grid(ops: TensorFlowOps, logits: Tensor, size: tuple[int, int]) -> Grid | None:
     """The cells of an image of `size` over masks [1, h, w, K]; None where pixels do not fall evenly into cells.
 
     Beyond the outermost mask values interpolation repeats them, so the map grows by one value on each side, and the
@@ -70,47 +108,43 @@ def cell_grid(ops: TensorFlowOps, logits: Tensor, size: tuple[int, int], *, hard
     _, height, width, k = ops.shape(logits)
     scale = (size[0] // height, size[1] // width)
     even = size == (height * scale[0], width * scale[1]) and scale[0] % 2 == scale[1] % 2 == 0
-    exact_in_float = (height + 2) * (width + 2) * k < 2**24
-    if not even or min(scale) < 4 or k == 1 or not exact_in_float:
+    if not even or min(scale) < 4 or k == 1:
         return None
     nodes = logits
     for axis, n in ((1, height), (2, width)):
         nodes = ops.concat([ops.slice(nodes, axis, 0, 1), nodes, ops.slice(nodes, axis, n - 1, n)], axis)
     nodes = ops.reshape(nodes, [height + 2, width + 2, k])
-    return Grid(nodes, (height + 1, width + 1), scale, (scale[0] // 2, scale[1] // 2), hard_sigmoid)
-
-
-def probability(ops: TensorFlowOps, logits: Tensor, *, hard_sigmoid: bool) -> Tensor:
-    """Mask probabilities, as `postprocess.panoptic` has them."""
-    return ops.relu6(logits + 3.0) * 0.16667 if hard_sigmoid else ops.sigmoid(logits)
+    return Grid(nodes, (height + 1, width + 1), scale, (scale[0] // 2, scale[1] // 2))
 
 
 def exceeds(ops: TensorFlowOps, a: Tensor, b: Tensor) -> Tensor:
     """1 where a > b, else 0."""
-    return ops.clip01((a - b) * STEP)
+    return ops.clip01(ops.ceil(a - b))
 
 
-def candidates(ops: TensorFlowOps, grid: Grid, scores: Tensor) -> Tensor:
+def candidates(ops: TensorFlowOps, grid: Grid, order: Merits) -> Tensor:
     """1 for each mask that can win a pixel of a cell, else 0: [cells, K].
 
-    Where p is 0 for all, the first wins by the rule of ties, so it is a candidate wherever the bound is 0.
+    Where merits are the least possible for all, the first wins by the rule of ties. So it is always a candidate, and
+    others are only where they exceed that least.
     """
-    k = ops.shape(scores)[0]
-    p = probability(ops, grid.nodes, hard_sigmoid=grid.hard_sigmoid) * scores * LIFT
-    window = ops.reshape(p, [1, *ops.shape(p)])
+    k = ops.shape(order.offsets)[0]
+    merit = order(ops, grid.nodes, order.offsets)
+    window = ops.reshape(merit, [1, *ops.shape(merit)])
     largest = ops.reshape(ops.window_max(window, 2), [grid.count, k])
     least = ops.reshape(ops.window_max(window * -1.0, 2), [grid.count, k]) * -1.0
-    bound = ops.reshape(ops.max(least, -1) * (1 - MARGIN), [grid.count, 1])
-    if not grid.hard_sigmoid:
-        largest = largest * undominated(ops, grid, p, ops.argmax(least), scores)
-    return exceeds(ops, largest + ops.constant(np.eye(1, k)), bound)
+    bound = ops.reshape(ops.maximum(ops.max(least, -1) - MARGIN, order.least), [grid.count, 1])
+    can_win = exceeds(ops, largest + ops.constant(MARGIN * np.eye(1, k)), bound)
+    if not order.hard_sigmoid:
+        can_win = can_win * undominated(ops, grid, merit, ops.argmax(least), order.offsets)
+    return can_win
 
 
-def undominated(ops: TensorFlowOps, grid: Grid, p: Tensor, pivot: Tensor, scores: Tensor) -> Tensor:
+def undominated(ops: TensorFlowOps, grid: Grid, merit: Tensor, pivot: Tensor, offsets: Tensor) -> Tensor:
     """0 for masks that stay below one other, the pivot, in all of a cell, else 1: [cells, K].
 
     A mask has p = s / (1 + exp(-l)), so 1 / p = 1 / s + exp(-(l + log s)); take the pivot's score t a little lower than
-    it is, against ties by rounding. The mask stays below the pivot if at the four corners both p and l + log s do.
+    it is, against ties by rounding. The mask stays below the pivot if at the four corners both log p and l + log s do.
     Where s <= t, l + log s is below in between too, as it is interpolated, and 1 / s is at least 1 / t. Where s >= t, p
     is below at a corner if the pivot's logit there is over h(l) = logit(s / t sigmoid(l)); h is convex, so that in
     between, where both logits are means of those at the corners, the pivot's is over h of the mask's as well.
@@ -118,27 +152,25 @@ def undominated(ops: TensorFlowOps, grid: Grid, p: Tensor, pivot: Tensor, scores
     Args:
         ops: operations.
         grid: the cells.
-        p: lifted, at the nodes [rows + 1, columns + 1, K].
+        merit: log p at the nodes [rows + 1, columns + 1, K].
         pivot: a mask for each cell, int32 [cells].
-        scores: [K].
+        offsets: log s [K].
     """
-    rows, columns = grid.cells
-    shifted = grid.nodes + ops.log(ops.maximum(scores, TINY))
-    places = ops.reshape(ops.constant(first_corners(grid, ops.shape(p)[2]), np.int32) + pivot, [grid.count, 1])
-    corners = np.array([0, 1, columns + 1, columns + 2]) * ops.shape(p)[2]
+    (rows, columns), k = grid.cells, ops.shape(merit)[2]
+    places = ops.reshape(ops.constant(first_corners(grid, k), np.int32) + pivot, [grid.count, 1])
+    corners = np.array([0, 1, columns + 1, columns + 2]) * k
     gaps = []
-    for values, factor, offset in ((p, 1 - MARGIN, 0.0), (shifted, 1.0, MARGIN)):
+    for values in (merit, grid.nodes + offsets):
         flat = ops.reshape(values, [-1])
         for i, corner in enumerate(corners):
             own = ops.slice(ops.slice(values, 0, i // 2, i // 2 + rows), 1, i % 2, i % 2 + columns)
             pivots = ops.gather(flat, places + ops.constant(corner, np.int32))
-            gaps.append(own - ops.reshape(pivots * factor - offset, [rows, columns, 1]))
-    worst = functools.reduce(ops.maximum, gaps)
-    below = ops.clip01(ops.reshape(worst, [grid.count, -1]) * -STEP)
-    return 1.0 - below
+            gaps.append(own - ops.reshape(pivots, [rows, columns, 1]))
+    worst = ops.reshape(functools.reduce(ops.maximum, gaps), [grid.count, k])
+    return 1.0 - exceeds(ops, -MARGIN, worst)
 
 
-def contest(ops: TensorFlowOps, grid: Grid, members: Tensor, can_win: Tensor, m: int, scores: Tensor) -> Contest:
+def contest(ops: TensorFlowOps, grid: Grid, members: Tensor, can_win: Tensor, m: int, merit: Merits) -> Contest:
     """Let the first m candidates of each member cell compete in each of its pixels.
 
     The j-th candidate's id is the number of masks that fewer than j + 1 candidates precede or are. Neighbours meet
@@ -151,30 +183,30 @@ def contest(ops: TensorFlowOps, grid: Grid, members: Tensor, can_win: Tensor, m:
         members: int32 [n], those that take part.
         can_win: their candidates [n, K]; where there are fewer than m, others fill up.
         m: a power of two.
-        scores: [K].
+        merit: by which they compete.
     """
     n, k = ops.shape(can_win)
     ranks = ops.dense(can_win, np.triu(np.ones((k, k), np.float32))[:, :-1], np.zeros(k - 1, np.float32))
     order = bit_reversed(m).reshape(m, 1, 1) + 1
     slots = ops.sum(ops.clip01(ops.constant(order) - ops.reshape(ranks, [1, n, k - 1])), -1)
     ids = ops.cast(ops.reshape(slots, [m * n]), np.int32)
-    p = probability(ops, pixel_logits(ops, grid, members, slots), hard_sigmoid=grid.hard_sigmoid)
-    p = p * ops.reshape(ops.gather(scores, ids), [m * n, 1]) * LIFT
+    x = pixel_logits(ops, grid, members, ids)
+    x = merit(ops, x, ops.reshape(ops.gather(merit.offsets, ids), [m * n, 1]))
     rounds = []
-    while ops.shape(p)[0] > n:
-        lower, upper = halves(ops, p)
+    while ops.shape(x)[0] > n:
+        lower, upper = halves(ops, x)
         rounds.append(exceeds(ops, upper, lower))
-        p = ops.maximum(lower, upper)
+        x = ops.maximum(lower, upper)
     return Contest(members, ids, tuple(rounds), ops.reshape(won_areas(ops, rounds), [m, n]))
 
 
-def pixel_logits(ops: TensorFlowOps, grid: Grid, members: Tensor, slots: Tensor) -> Tensor:
-    """Logits [m * n, P] of masks `slots` [m, n] in the P pixels of the member cells, from their four corners."""
-    m, n = ops.shape(slots)
+def pixel_logits(ops: TensorFlowOps, grid: Grid, members: Tensor, ids: Tensor) -> Tensor:
+    """Logits [m * n, P] of masks `ids` [m * n] in the P pixels of the n member cells, from their four corners."""
     _, across, k = ops.shape(grid.nodes)
-    first = ops.cast(ops.gather(ops.constant(first_corners(grid, k), np.int32), members), np.float32)
-    places = ops.cast(ops.reshape(slots + ops.reshape(first, [1, n]), [m * n, 1]), np.int32)
-    places = places + ops.constant(np.array([0, 1, across, across + 1]) * k, np.int32)
+    repeats = ops.shape(ids)[0] // ops.shape(members)[0]
+    first = ops.gather(ops.constant(first_corners(grid, k), np.int32), members)
+    first = ops.reshape(ops.concat([first] * repeats, 0) + ids, [-1, 1])
+    places = ops.concat([first + ops.constant(step, np.int32) for step in (0, k, across * k, (across + 1) * k)], 1)
     corners = ops.gather(ops.reshape(grid.nodes, [-1]), places)
     weights = bilinear_weights(*grid.pixels)
     return ops.dense(corners, weights, np.zeros(weights.shape[1], np.float32))
@@ -191,7 +223,7 @@ def won_areas(ops: TensorFlowOps, rounds: list[Tensor]) -> Tensor:
 
 
 def paint(ops: TensorFlowOps, found: Contest, values: Tensor) -> Tensor:
-    """The value [K] of each pixel's winner: [n, P]. Exact for integers below 2^24."""
+    """The value [K] of each pixel's winner: [n, P]. Exact for integers up to 2048, in float16 too."""
     painted = ops.reshape(ops.gather(values, found.ids), [-1, 1])
     for wins in found.rounds:
         lower, upper = halves(ops, painted)
@@ -199,15 +231,26 @@ def paint(ops: TensorFlowOps, found: Contest, values: Tensor) -> Tensor:
     return painted
 
 
-def assemble(ops: TensorFlowOps, grid: Grid, cells: Tensor) -> Tensor:
-    """The image [height, width] from cells [cells, P]."""
-    rows, columns = grid.cells
-    height, width = grid.pixels
-    image = ops.transpose(ops.reshape(cells, [rows, columns, height, width]), [0, 2, 1, 3])
-    image = ops.reshape(image, [rows * height, columns * width])
-    for axis, border in enumerate(grid.border):
-        image = ops.slice(image, axis, border, ops.shape(image)[axis] - border)
-    return image
+def assemble(ops: TensorFlowOps, grid: Grid, table: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
+    """The image [height, width] from cells in rows of a table.
+
+    A row of the image is one row of pixels from each cell that it crosses: those are picked where they lie.
+
+    Args:
+        ops: operations.
+        grid: the cells.
+        table: rows of P pixels.
+        places: of each cell in it, int32 [cells].
+        size: (height, width) of the image.
+    """
+    (rows, columns), (height, width) = grid.cells, grid.pixels
+    line = np.arange(size[0]) + grid.border[0]
+    first = ops.reshape(places * ops.constant(height, np.int32), [rows, columns])
+    crossed = ops.gather(first, ops.constant(line // height, np.int32))
+    inner = np.repeat(line[:, None] % height, columns, 1)
+    picked = ops.gather(ops.reshape(table, [-1, width]), crossed + ops.constant(inner, np.int32))
+    image = ops.reshape(picked, [size[0], columns * width])
+    return ops.slice(image, 1, grid.border[1], grid.border[1] + size[1])
 
 
 def part_inside(grid: Grid) -> Array:

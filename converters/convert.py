@@ -33,6 +33,7 @@ def convert(
     input_size: tuple[int, int] | None = None,
     labels: str | Path | None = None,
     drop_unlabelled: bool = False,
+    half_precision: bool | None = None,
 ) -> ModelCard:
     """Write one self-describing .tflite, .onnx or .ort file.
 
@@ -47,6 +48,8 @@ def convert(
         labels: JSON in the COCO panoptic categories format; COCO's own names for COCO's class count if not given.
         drop_unlabelled: do not compute the classes that the label set does not name. Exact for the others, whose
             proposals no longer compete with those.
+        half_precision: whether the file permits processors to compute in float16; the graph is written so that it may.
+            If not given, .tflite files of level masks and panoptic do. Other formats and target reference cannot.
 
     Returns:
         The card that stands in the file.
@@ -69,6 +72,7 @@ def convert(
     if spec.output_size is not None and spec.level != "panoptic":
         raise MaskConverError(f"an output size belongs to level panoptic; level {spec.level} has none")
     categories = _categories(settings, labels)
+    half_precision = _half_precision(half_precision, spec, output)
     if drop_unlabelled:
         if spec.level == "heads":
             raise MaskConverError(
@@ -81,7 +85,7 @@ def convert(
         from maskconver_mobile.converters.tflite import finish_tflite, make_card, to_tflite
 
         weights, stored = read_checkpoint(checkpoint), cast("Precision", precision)
-        card = make_card(settings, weights, spec, precision, output.stem, categories)
+        card = make_card(settings, weights, spec, precision, output.stem, categories, half_precision)
         if output.suffix == ".tflite":
             content = finish_tflite(to_tflite(settings, weights, spec, stored), card, settings, weights)
         else:
@@ -106,6 +110,16 @@ def check_format(output: Path, format: str | None) -> None:
         )
     if format is not None and output.suffix != f".{format}":
         raise MaskConverError(f"{output}: a file of format {format} ends in .{format}; name it so")
+
+
+def _half_precision(wanted: bool | None, spec: GraphSpec, output: Path) -> bool:
+    """Whether the file permits float16 arithmetic."""
+    if wanted and output.suffix != ".tflite":
+        raise MaskConverError(f"{output}: only .tflite files can permit half precision; leave it away")
+    if wanted and spec.target == "reference":
+        raise MaskConverError(f"{output}: the reference graph does not hold in half precision; use target cpu or gpu")
+    by_itself = output.suffix == ".tflite" and spec.target != "reference" and spec.level != "heads"
+    return by_itself if wanted is None else wanted
 
 
 def _categories(config: ModelConfig, labels: str | Path | None) -> tuple[Category, ...]:

@@ -8,7 +8,7 @@ from maskconver_mobile.converters.network import Head
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 from maskconver_mobile.converters.postprocess import Proposals, Tail
 
-SUPPRESSION = 1e30
+SUPPRESSION = 1e4
 
 
 def proposals(ops: TensorFlowOps, heatmap: Tensor, k: int) -> Proposals:
@@ -22,7 +22,7 @@ def proposals(ops: TensorFlowOps, heatmap: Tensor, k: int) -> Proposals:
     Equal to the plain form but for near ties: logits that differ by less than float rounding of their probabilities.
     """
     _, height, width, channels = ops.shape(heatmap)
-    distance = ops.max_pool(heatmap, 3) - heatmap
+    distance = ops.relu6(ops.max_pool(heatmap, 3) - heatmap)
     peaks = ops.reshape(heatmap - distance * SUPPRESSION, [height * width, channels])
     logits, locations, classes = ops.top_cells(peaks, k, staged=True)
     return Proposals(classes, locations, ops.sigmoid(logits))
@@ -31,14 +31,13 @@ def proposals(ops: TensorFlowOps, heatmap: Tensor, k: int) -> Proposals:
 def gather_embeddings(layers: Layers, head: Head, locations: Tensor) -> Tensor:
     """Mask embeddings [K, E]: the head's last layers run where they are read instead of on the whole map.
 
-    The per-location layers run on K gathered rows. Where the windows that the last depthwise convolution sees at K
-    places hold less than the map, so do that convolution and the layers before it.
+    The per-location layers run on K gathered rows, and the depthwise convolution before them on the windows that it
+    sees at K places. Where those hold less than the map, so do the layers before it.
     """
     ops = layers.ops
     _, height, width, _ = ops.shape(head.x)
-    k = ops.shape(locations)[0]
     depthwise = head.depthwise
-    if layers.rewrites.lazy_windows and depthwise is not None and _windows_pay(depthwise, k, height * width):
+    if layers.rewrites.lazy_windows and depthwise is not None:
         return layers.apply(_windows(layers, head, depthwise, locations), head.pointwise)
     features = head.features(layers)
     rows = ops.reshape(features, [height * width, ops.shape(features)[-1]])
@@ -52,7 +51,7 @@ def _windows_pay(depthwise: Depthwise, k: int, places: int) -> bool:
 
 
 def _windows(layers: Layers, head: Head, depthwise: Depthwise, locations: Tensor) -> Tensor:
-    """Rows [K, c] of the last depthwise convolution's output, computed from the windows around the locations.
+    """Rows [K, c] of a head's last depthwise convolution, computed from the windows around the locations.
 
     y[l] = sum over offsets d of kernel[d] * x[l + d]. Places beyond the border count as 0 behind the layers before, as
     `SAME` has it: their weights are 0, and any row of the map may stand for them.
@@ -68,7 +67,10 @@ def _windows(layers: Layers, head: Head, depthwise: Depthwise, locations: Tensor
     nearest = [ops.clip(v, 0, side - 1) for v, side in zip(wanted, (height, width), strict=True)]
     inside = ops.all([ops.equal(a, b) for a, b in zip(wanted, nearest, strict=True)])
     index = ops.reshape(nearest[0] * width + nearest[1], [k * size * size])
-    x = layers.apply(ops.gather(ops.rows(head.x), index), head.before)
+    if _windows_pay(depthwise, k, height * width):
+        x = layers.apply(ops.gather(ops.rows(head.x), index), head.before)
+    else:
+        x = ops.gather(ops.rows(layers.apply(head.x, head.before)), index)
     channels = ops.shape(x)[-1]
     weights = ops.reshape(ops.cast(inside, np.float32), [k, size * size, 1])
     weights = weights * ops.constant(depthwise.kernel.reshape(1, size * size, channels))

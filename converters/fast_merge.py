@@ -1,9 +1,11 @@
 """The panoptic merge without a look at every mask in every pixel: the maps of `postprocess.panoptic`.
 
 Cells (`cells.py`) are sorted by their number of candidates. Where there is one, nothing is computed; in the others,
-tiers of cells let 2, 4, 8, ... masks compete. Shapes are static, so tiers have capacities, which suit photographs;
-where an image asks for more, a condition in the graph takes the dense form instead. The answer is exact either way, up
-to rounding in the interpolation of logits.
+tiers of cells let 2, 4, 8, ... masks compete. Shapes are static, so tiers have capacities. Of several plans the graph
+takes the smallest that is large enough for the image, and the dense form where none is. The answer is exact either way,
+up to rounding in the interpolation of logits.
+
+Everything holds in float16: ids that are floats are at most 2048, and areas are counted in `area_unit`s.
 """
 
 from dataclasses import dataclass
@@ -12,15 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.converters import cells
-from maskconver_mobile.converters.cells import TINY, Contest, Grid, cell_grid, exceeds, probability
+from maskconver_mobile.converters.cells import Contest, Grid, Merits, cell_grid, exceeds
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
-from maskconver_mobile.converters.postprocess import MergeThresholds, Proposals
+from maskconver_mobile.converters.postprocess import MergeThresholds, Proposals, area_unit, count_pixels
 
-SEGMENTS = 24
+Plan = tuple[tuple[int, float], ...]
+Maps = tuple[Tensor, Tensor]
+
+FEW_SEGMENTS = 24
+"""So many large segments have their own areas counted at first; where there are more, those of all are."""
 HALF_OF_HARD_SIGMOID = 0.5 / 0.16667 - 3
+SMALLEST = 2.0**-24
+"""Of the positive numbers of float16. In float32 the sigmoid of what is below is 1/2."""
+EXACT = 2048
+"""All integers up to it are float16 numbers."""
 
-TIERS = ((64, 0.004), (32, 0.027), (16, 0.08), (8, 0.16), (4, 0.2), (2, 0.21))
-"""How many masks compete, and in which part of all cells."""
+PLANS: tuple[Plan, ...] = (
+    ((32, 0.002), (16, 0.022), (8, 0.07), (4, 0.13), (2, 0.18)),
+    ((32, 0.01), (16, 0.05), (8, 0.08), (4, 0.18), (2, 0.22)),
+    ((64, 0.004), (32, 0.03), (16, 0.09), (8, 0.16), (4, 0.22), (2, 0.3)),
+)
+"""How many masks compete, and in which part of all cells: for half of all photographs, for nine tenths, for all."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +46,41 @@ class Scene:
         scores: float32 [K], 0 for those that take no part.
         valid: float32 [K], 1 for those that take part, else 0.
         classes: int32 [K], 0 for those that take no part.
+        k: the number of masks.
+        merits: how they are compared.
         size: of the maps, in pixels.
         thresholds: of the merge.
         is_thing: by class id.
         hard_sigmoid: whether probabilities are relu6(x + 3) * 0.16667.
-        base: a power of two over K; a pixel's code is its class times this plus its instance id.
     """
 
     logits: Tensor
     scores: Tensor
     valid: Tensor
     classes: Tensor
+    k: int
+    merits: Merits
     size: tuple[int, int]
     thresholds: MergeThresholds
     is_thing: NDArray[np.bool_]
     hard_sigmoid: bool
-    base: int
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Who can win where.
+
+    Attributes:
+        can_win: 1 for the candidates of each cell, else 0 [cells, K].
+        alone: the first of them, int32 [cells].
+        counts: of the cells with most candidates, how many these are, descending.
+        order: those cells, int32.
+    """
+
+    can_win: Tensor
+    alone: Tensor
+    counts: Tensor
+    order: Tensor
 
 
 def panoptic(
@@ -59,7 +92,7 @@ def panoptic(
     is_thing: NDArray[np.bool_],
     *,
     hard_sigmoid: bool,
-) -> tuple[Tensor, Tensor]:
+) -> Maps:
     """Category and instance maps int32 [1, oh, ow], as `postprocess.panoptic` has them.
 
     Args:
@@ -74,126 +107,162 @@ def panoptic(
     takes_part = found.scores > thresholds.object_mask
     valid = ops.cast(takes_part, np.float32)
     classes = ops.where(takes_part, found.classes, ops.constant(0, np.int32))
-    base = 1 << ops.shape(logits)[-1].bit_length()
+    order = cells.merits(ops, found.scores, valid, thresholds.object_mask, hard_sigmoid=hard_sigmoid)
+    k = ops.shape(logits)[-1]
     scores = found.scores * valid
-    scene = Scene(logits, scores, valid, classes, output_size, thresholds, is_thing, hard_sigmoid, base)
-    grid = cell_grid(ops, logits, output_size, hard_sigmoid=hard_sigmoid)
-    if grid is None:
-        codes = dense(ops, scene)
-    else:
-        quick, certain = in_cells(ops, scene, grid)
-        codes = ops.choose(certain, lambda: quick, lambda: dense(ops, scene))
-    codes = ops.reshape(codes, [1, *output_size])
-    categories = ops.floor(codes * (1 / base))
-    return ops.cast(categories, np.int32), ops.cast(codes - categories * float(base), np.int32)
+    scene = Scene(logits, scores, valid, classes, k, order, output_size, thresholds, is_thing, hard_sigmoid)
+    grid = cell_grid(ops, logits, output_size)
+    maps = dense(ops, scene) if grid is None else in_cells(ops, scene, grid)
+    categories, instances = (ops.reshape(map_, [1, *output_size]) for map_ in maps)
+    return categories, instances
 
 
-def in_cells(ops: TensorFlowOps, scene: Scene, grid: Grid) -> tuple[Tensor, Tensor]:
-    """Codes of the pixels [height, width], and whether the capacities were large enough for them to be right."""
-    n, k = grid.count, ops.shape(scene.scores)[0]
-    can_win = cells.candidates(ops, grid, scene.scores)
-    order, tiers, fits = draw(ops, grid, can_win)
-    contests = [cells.contest(ops, grid, who, ops.gather(can_win, who), m, scene.scores) for m, who in tiers]
-    total = ops.shape(order)[0]
-    moved = ops.scatter_add(order, ops.constant(np.arange(n, n + total), np.int32) - order, n)
-    alone = ops.argmax(can_win)
-    area = won_areas(ops, grid, contests, alone, moved, k)
-    code, enough = largest_codes(ops, scene, area)
-    settled = ops.reshape(ops.gather(code, alone), [n, 1]) + ops.constant(
-        np.zeros((1, grid.pixels[0] * grid.pixels[1]))
+def in_cells(ops: TensorFlowOps, scene: Scene, grid: Grid) -> Maps:
+    """Both maps, by the smallest plan that is large enough."""
+    can_win = cells.candidates(ops, grid, scene.merits)
+    most = max(sum(capacity for _, capacity in tiers(plan, grid, scene.k)) for plan in PLANS)
+    draw = Draw(can_win, ops.argmax(can_win), *ops.top_k(ops.sum(can_win, -1), most))
+    return by_plan(ops, scene, grid, draw, PLANS)
+
+
+def by_plan(ops: TensorFlowOps, scene: Scene, grid: Grid, draw: Draw, plans: tuple[Plan, ...]) -> Maps:
+    """Both maps by the first of these plans that is large enough, else by the dense form."""
+    if not plans:
+        return dense(ops, scene)
+    sizes = tiers(plans[0], grid, scene.k)
+    return ops.choose(
+        ops.all(fits(ops, draw, sizes)),
+        lambda: contested(ops, scene, grid, draw, sizes),
+        lambda: by_plan(ops, scene, grid, draw, plans[1:]),
     )
-    table = ops.concat([settled, *(cells.paint(ops, outcome, code) for outcome in contests)], 0)
-    rows = ops.gather(table, ops.constant(np.arange(n), np.int32) + moved)
-    return cells.assemble(ops, grid, rows), ops.all([*fits, enough])
 
 
-def draw(ops: TensorFlowOps, grid: Grid, can_win: Tensor) -> tuple[Tensor, list[tuple[int, Tensor]], list[Tensor]]:
-    """Cells to contests: those with most candidates to the largest.
-
-    Returns:
-        The cells with most candidates, int32 [total]; the tiers that follow each other in it, as number of competitors
-        and member cells; conditions under which no cell has more candidates than its tier takes.
-    """
-    k = ops.shape(can_win)[1]
+def tiers(plan: Plan, grid: Grid, k: int) -> list[tuple[int, int]]:
+    """How many masks compete in how many cells, those with most first."""
     all_compete = 1 << (k - 1).bit_length()
-    sizes = [(min(m, all_compete), max(1, int(grid.count * part))) for m, part in TIERS]
-    total = sum(capacity for _, capacity in sizes)
-    counts, order = ops.top_k(ops.sum(can_win, -1), total)
-    tiers, fits, start = [], [], 0
+    return [(min(m, all_compete), max(1, int(grid.count * part))) for m, part in plan]
+
+
+def fits(ops: TensorFlowOps, draw: Draw, sizes: list[tuple[int, int]]) -> list[Tensor]:
+    """Conditions under which no cell has more candidates than its tier takes."""
+    starts = np.cumsum([0, *(capacity for _, capacity in sizes)]).tolist()
+    takes = [*(m for m, _ in sizes), 1]
+    ends = min(starts[-1], ops.shape(draw.counts)[0] - 1)
+    return [
+        ops.gather(draw.counts, ops.constant(start, np.int32)) < m + 0.5
+        for start, m in zip([*starts[:-1], ends], takes, strict=True)
+    ]
+
+
+def contested(ops: TensorFlowOps, scene: Scene, grid: Grid, draw: Draw, sizes: list[tuple[int, int]]) -> Maps:
+    """Both maps, with a contest in the cells that have several candidates."""
+    contests, start = [], 0
     for m, capacity in sizes:
-        fits.append(ops.gather(counts, ops.constant(start, np.int32)) < m + 0.5)
-        tiers.append((m, ops.slice(order, 0, start, start + capacity)))
+        who = ops.slice(draw.order, 0, start, start + capacity)
+        contests.append(cells.contest(ops, grid, who, ops.gather(draw.can_win, who), m, scene.merits))
         start += capacity
-    fits.append(ops.gather(counts, ops.constant(total - 1, np.int32)) < 1.5)
-    return order, tiers, fits
+    order = ops.slice(draw.order, 0, 0, start)
+    moves = ops.constant(scene.k + np.arange(start), np.int32) - ops.gather(draw.alone, order)
+    moved = ops.scatter_add(order, moves, grid.count)
+    values = segments(ops, scene, won_areas(ops, scene, grid, contests, draw.alone, moved))
+    settled = ops.constant(np.zeros((1, grid.pixels[0] * grid.pixels[1])))
+    maps = []
+    for value in values:
+        table = ops.concat(
+            [ops.reshape(value, [scene.k, 1]) + settled, *(cells.paint(ops, outcome, value) for outcome in contests)], 0
+        )
+        small = ops.to_bytes(table) if max(len(scene.is_thing), scene.k + 1) <= 256 else ops.cast(table, np.int32)
+        maps.append(ops.cast(cells.assemble(ops, grid, small, draw.alone + moved, scene.size), np.int32))
+    return maps[0], maps[1]
 
 
-def won_areas(ops: TensorFlowOps, grid: Grid, contests: list[Contest], alone: Tensor, moved: Tensor, k: int) -> Tensor:
-    """Pixels won by each mask [K]: in contests, and as the only candidate `alone` [cells] where nothing is `moved`."""
-    inside = ops.constant(cells.part_inside(grid))
+def won_areas(
+    ops: TensorFlowOps, scene: Scene, grid: Grid, contests: list[Contest], alone: Tensor, moved: Tensor
+) -> Tensor:
+    """Area of each mask [K]: in contests, and as the only candidate `alone` [cells] where nothing is `moved`."""
+    unit = area_unit(scene.size)
+    inside = ops.constant(cells.part_inside(grid) * unit)
     stays = 1.0 - ops.clip01(ops.cast(moved, np.float32))
     areas = [inside * stays * float(grid.pixels[0] * grid.pixels[1])]
     for outcome in contests:
         won = outcome.areas * ops.gather(inside, outcome.members)
         areas.append(ops.reshape(won, ops.shape(outcome.ids)))
-    return ops.scatter_add(ops.concat([alone, *(c.ids for c in contests)], 0), ops.concat(areas, 0), k)
+    return ops.scatter_add(ops.concat([alone, *(c.ids for c in contests)], 0), ops.concat(areas, 0), scene.k)
 
 
-def largest_codes(ops: TensorFlowOps, scene: Scene, area: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes [K] and whether they are right: small segments are void, so own areas are counted for the largest alone."""
-    k = ops.shape(area)[0]
-    count = min(SEGMENTS, k)
-    areas, ids = ops.top_k(area, count)
-    _, height, width, _ = ops.shape(scene.logits)
-    chosen = ops.reshape(ops.gather(ops.constant(np.eye(k)), ids), [1, count, k])
-    logits = ops.matmul(ops.reshape(scene.logits, [1, height * width, k]), chosen)
-    own = own_areas(ops, scene, ops.reshape(logits, [1, height, width, count])) * ops.gather(scene.valid, ids)
-    codes = ops.scatter_add(ids, kept_codes(ops, scene, ids, areas, own), k)
-    smallest = ops.gather(areas, ops.constant(count - 1, np.int32))
-    limit = np.float32(scene.thresholds.small_area if count < k else np.inf)
-    return codes, smallest < np.nextafter(limit, np.float32(np.inf))
+def segments(ops: TensorFlowOps, scene: Scene, area: Tensor) -> Maps:
+    """Category and instance value [K] of each mask's pixels. Small segments are void, whatever their own area."""
+    if scene.k <= FEW_SEGMENTS:
+        return values(ops, scene, kept(ops, scene, area, own_areas(ops, scene, scene.logits), scene.valid))
+    areas, ids = ops.top_k(area, FEW_SEGMENTS)
+    smallest = ops.gather(areas, ops.constant(FEW_SEGMENTS - 1, np.int32))
+    limit = np.float32(scene.thresholds.small_area * area_unit(scene.size))
+
+    def few() -> Tensor:
+        _, height, width, _ = ops.shape(scene.logits)
+        chosen = ops.reshape(ops.gather(ops.constant(np.eye(scene.k)), ids), [1, FEW_SEGMENTS, scene.k])
+        logits = ops.matmul(ops.reshape(scene.logits, [1, height * width, scene.k]), chosen)
+        own = own_areas(ops, scene, ops.reshape(logits, [1, height, width, FEW_SEGMENTS]))
+        return ops.scatter_add(ids, kept(ops, scene, areas, own, ops.gather(scene.valid, ids)), scene.k)
+
+    def every() -> Tensor:
+        return kept(ops, scene, area, own_areas(ops, scene, scene.logits), scene.valid)
+
+    return values(ops, scene, ops.choose(smallest < np.nextafter(limit, np.float32(np.inf)), few, every))
 
 
-def kept_codes(ops: TensorFlowOps, scene: Scene, ids: Tensor, area: Tensor, own_area: Tensor) -> Tensor:
-    """The pixel codes of proposals `ids`, 0 for those that are not kept."""
-    limits = scene.thresholds
-    kept = ops.all([area > limits.small_area, own_area > 0.0, area > limits.overlap * own_area])
-    classes = ops.gather(scene.classes, ids)
-    instances = (ids + 1) * ops.gather(ops.constant(scene.is_thing, np.int32), classes)
-    return ops.cast((classes * scene.base + instances) * ops.cast(kept, np.int32), np.float32)
+def kept(ops: TensorFlowOps, scene: Scene, area: Tensor, own_area: Tensor, valid: Tensor) -> Tensor:
+    """1 for masks that keep their pixels, else 0."""
+    limits, own = scene.thresholds, own_area * valid
+    small_area = limits.small_area * area_unit(scene.size)
+    conditions = [area > small_area, own > 0.0, area > limits.overlap * own]
+    return ops.cast(ops.all(conditions), np.float32)
+
+
+def values(ops: TensorFlowOps, scene: Scene, keeps: Tensor) -> Maps:
+    """Category and instance value [K] of the masks' pixels, 0 where they keep none."""
+    thing = ops.gather(ops.constant(scene.is_thing, np.float32), scene.classes)
+    return ops.cast(scene.classes, np.float32) * keeps, ops.constant(np.arange(1, scene.k + 1)) * (thing * keeps)
 
 
 def own_areas(ops: TensorFlowOps, scene: Scene, logits: Tensor) -> Tensor:
-    """Pixels where each mask's probability is over 1/2, for even horizontal scales: [masks].
+    """Area where each mask's probability is over 1/2, for even horizontal scales: [masks].
 
     Rows are interpolated. Along a row, s pixels lie between mask values a and b, and interpolation crosses 0 at most
     once between them: relu(a) + relu(b) over |a| + |b| is the positive part of the way, so with q = (a + b) / (|a| +
-    |b|), ceil(s (1 + q) / 2 - 1/2) of the pixels' centres are on it. Half as many lie before the first value and behind
-    the last, which repeat there.
+    |b|), ceil(s (1 + q) / 2 - 1/2) of the pixels' centers are on it. Half as many lie before the first value and behind
+    the last, which repeat there. Groups of rows are counted before all of them, lest a count leave float16.
     """
     _, _, width, count = ops.shape(logits)
     height, scale = scene.size[0], scene.size[1] // width
-    x = logits - (HALF_OF_HARD_SIGMOID if scene.hard_sigmoid else TINY)
+    x = logits - (HALF_OF_HARD_SIGMOID if scene.hard_sigmoid else SMALLEST)
     x = ops.concat([ops.slice(x, 2, 0, 1), x, ops.slice(x, 2, width - 1, width)], 2)
     x = ops.resize(x, (height, width + 2))
     pair = np.ones((1, 2, count, 1), np.float32)
-    most = ops.maximum(ops.depthwise(ops.abs(x), pair, None), TINY)
-    positive = ops.ceil(ops.depthwise(x, pair * np.float32(scale / 2), None) / most + (scale / 2 - 0.5))
-    columns = ops.reshape(ops.sum(positive, 1), [width + 2, count])
-    weights = np.array([0.5, *[1] * (width - 1), 0.5, 0]).reshape(-1, 1)
-    return ops.sum(columns * ops.constant(weights), 0)
+    most = ops.maximum(ops.depthwise(ops.abs(x), pair, None), SMALLEST)
+    early = min(scale / 2, 16)
+    way = ops.depthwise(x, pair * np.float32(early), None) / most
+    way = way if early == scale / 2 else way * (scale / 2 / early)
+    positive = ops.ceil(way + (scale / 2 - 0.5))
+    group = max(g for g in range(1, height + 1) if height % g == 0 and (g == 1 or g * scale <= EXACT))
+    columns = ops.sum(ops.reshape(positive, [height // group, group, width + 2, count]), 1)
+    weights = np.array([0.5, *[1] * (width - 1), 0.5, 0]).reshape(-1, 1) * area_unit(scene.size)
+    return ops.sum(ops.reshape(columns * ops.constant(weights), [height // group * (width + 2), count]), 0)
 
 
-def dense(ops: TensorFlowOps, scene: Scene) -> Tensor:
-    """Codes of the pixels [height, width], with all masks interpolated in all of them."""
-    (height, width), k = scene.size, ops.shape(scene.scores)[0]
-    pixels = height * width
-    masks = ops.reshape(ops.resize(scene.logits, scene.size), [pixels, k])
-    winner = ops.argmax(probability(ops, masks, hard_sigmoid=scene.hard_sigmoid) * scene.scores)
-    area = ops.scatter_add(winner, ops.clip01(ops.cast(winner, np.float32) + 1.0), k)
+def dense(ops: TensorFlowOps, scene: Scene) -> Maps:
+    """Both maps, with all masks interpolated in all pixels."""
+    height, width = scene.size
+    masks = ops.reshape(ops.resize(scene.logits, scene.size), [height * width, scene.k])
+    probability = ops.relu6(masks + 3.0) * 0.16667 if scene.hard_sigmoid else ops.sigmoid(masks)
+    winner = ops.argmax(probability * scene.scores)
+    one = ops.clip01(ops.cast(winner, np.float32) + 1.0) * area_unit(scene.size)
+    area = ops.scatter_add(winner, one, scene.k)
     if width % (2 * ops.shape(scene.logits)[2]) == 0:
         own = own_areas(ops, scene, scene.logits)
     else:
-        own = ops.sum(exceeds(ops, masks, ops.constant(HALF_OF_HARD_SIGMOID if scene.hard_sigmoid else 0.0)), 0)
-    codes = kept_codes(ops, scene, ops.constant(np.arange(k), np.int32), area, own * scene.valid)
-    return ops.reshape(ops.gather(codes, winner), scene.size)
+        half = HALF_OF_HARD_SIGMOID if scene.hard_sigmoid else 0.0
+        own = count_pixels(ops, exceeds(ops, masks, ops.constant(half)), scene.size)
+    keeps = kept(ops, scene, area, own, scene.valid)
+    maps = [ops.gather(ops.cast(value, np.int32), winner) for value in values(ops, scene, keeps)]
+    return maps[0], maps[1]

@@ -87,7 +87,7 @@ class Flatbuffer:
     def operator(self, builtin: int, inputs: list[int], output: int) -> Any:
         """A new operator, not in the graph yet."""
         operator = schema.OperatorT()
-        operator.opcodeIndex = self._opcode(builtin)
+        operator.opcodeIndex = self.opcode(builtin)
         operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
         return operator
 
@@ -119,7 +119,8 @@ class Flatbuffer:
             if index not in buffers:
                 buffer.data = None
 
-    def _opcode(self, builtin: int) -> int:
+    def opcode(self, builtin: int) -> int:
+        """The index of an operator code, which is added where the file has none yet."""
         codes = self.model.operatorCodes
         for index, code in enumerate(codes):
             if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:

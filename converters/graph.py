@@ -18,6 +18,10 @@ from maskconver_mobile.converters.targets import Format, rewrites
 
 MEAN = (255 * 0.485, 255 * 0.456, 255 * 0.406)
 STD = (255 * 0.229, 255 * 0.224, 255 * 0.225)
+CHANNELS = 8
+"""XNNPACK's matrix products are slow at 1, 2 or 4 output channels more than a multiple of this."""
+NEVER = -65000.0
+"""A logit below all that suppression leaves, and still a float16 number."""
 
 
 def small_area_threshold(config: ModelConfig, size: tuple[int, int]) -> float:
@@ -34,11 +38,13 @@ def build(
 
     def graph(ops: TensorFlowOps, image: Tensor) -> dict[str, Tensor]:
         layers = Layers(ops, weights, config.norm_epsilon, chosen)
-        in_pixels = chosen.fold_normalisation and spec.input_type == "uint8"
+        in_pixels = chosen.fold_normalisation and spec.input_type != "float32"
         input_scale = (1 / np.asarray(STD)).astype(np.float32) if in_pixels else None
         heads = maskconver(layers, config, normalised(layers, image, spec.input_type), input_scale)
         classes = heads.classes if spec.class_ids is None else heads.classes.only(spec.class_ids)
-        heatmap = classes.dense(layers)
+        if chosen.padded_classes and spec.level != "heads":
+            classes = classes.padded(CHANNELS, NEVER)
+        heatmap = classes.dense(layers, blocked=chosen.blocked_sums)
         if spec.level == "heads":
             return {
                 "class_heatmap": heatmap,
@@ -60,7 +66,7 @@ def build(
 
 
 def normalised(layers: Layers, image: Tensor, input_type: InputType) -> Tensor:
-    """`(pixel - mean) / std` of a uint8 image; a float32 one comes normalised.
+    """`(pixel - mean) / std` of RGB values 0..255; input type `float32` comes so.
 
     Where the division is folded into the first convolution, the subtraction is left. It runs on whole rows [w * c]: a
     broadcast over three channels would use three lanes of a vector unit at a time.
@@ -69,7 +75,7 @@ def normalised(layers: Layers, image: Tensor, input_type: InputType) -> Tensor:
     image = image if chosen.interleaved_image else ops.planar(image)
     if input_type == "float32":
         return image
-    pixels = ops.cast(image, np.float32)
+    pixels = ops.cast(image, np.float32) if input_type == "uint8" else image
     if not chosen.fold_normalisation:
         return (pixels - ops.constant(MEAN)) * ops.constant(1 / np.asarray(STD))
     if not chosen.interleaved_image:

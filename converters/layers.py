@@ -21,6 +21,8 @@ from maskconver_mobile.converters.targets import TARGETS, Rewrites
 from maskconver_mobile.errors import MaskConverError
 
 LAYER_NORM_EPSILON = 1e-6
+BLOCK = 64
+"""So many products are summed in float16 before the sum joins others. Blocks of 32 and 128 lose more."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,22 @@ class Layers:
                     x = self.ops.dense(x, layer.kernel, layer.bias, relu=fused)
                 x = self.finish(x, layer.norm, layer.relu)
         return x
+
+    def blocked(self, x: Tensor, hidden: Pointwise, last: Pointwise) -> Tensor:
+        """Two per-location layers, the last a sum of blocks of hidden channels: h W + b = (h1 W1 + h2 W2 + ...) + b.
+
+        Sums of float16 lose a part of what they have reached with every product; those of blocks reach less. The blocks
+        are outputs of as many hidden layers, so that nothing has to be sliced.
+        """
+        blocks = range(0, last.kernel.shape[0], BLOCK)
+        with self.ops.scope(last.path):
+            parts = []
+            for start in blocks:
+                block = slice(start, start + BLOCK)
+                part = replace(hidden, kernel=hidden.kernel[:, block], bias=hidden.bias[block])
+                weights = replace(last, kernel=last.kernel[block], bias=np.zeros_like(last.bias))
+                parts.append(self.apply(x, (part, weights)))
+            return functools.reduce(operator.add, parts) + self.ops.constant(last.bias)
 
     def merge(self, x: Tensor, y: Tensor, path: str) -> Tensor:
         """Sum of two maps, which must have the same channels."""

@@ -46,9 +46,20 @@ class Head:
         kept = replace(last, kernel=last.kernel[:, columns], bias=last.bias[columns])
         return replace(self, pointwise=(*before, kept))
 
-    def dense(self, layers: Layers) -> Tensor:
-        """The head's whole output map."""
-        return layers.apply(self.features(layers), self.pointwise)
+    def padded(self, multiple: int, bias: float) -> "Head":
+        """The same head with further output channels of this value, up to a multiple."""
+        *before, last = self.pointwise
+        added = -last.kernel.shape[1] % multiple
+        kernel = np.pad(last.kernel, ((0, 0), (0, added)))
+        padded = replace(last, kernel=kernel, bias=np.pad(last.bias, (0, added), constant_values=bias))
+        return replace(self, pointwise=(*before, padded))
+
+    def dense(self, layers: Layers, *, blocked: bool = False) -> Tensor:
+        """The head's whole output map; `blocked` if it is the sum of blocks (`Layers.blocked`)."""
+        x = self.features(layers)
+        if blocked and len(self.pointwise) == 2 and self.pointwise[0].norm is None:
+            return layers.blocked(x, *self.pointwise)
+        return layers.apply(x, self.pointwise)
 
 
 @dataclass(frozen=True)

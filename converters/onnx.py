@@ -33,7 +33,7 @@ def to_onnx(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: P
     once when it loads the model. All arithmetic stays float32, so no kernel has to know half precision.
     """
     graph = OnnxGraph()
-    shape, dtype = (1, *config.input_size, 3), np.dtype(spec.input_type)
+    shape, dtype = (1, *config.input_size, 3), np.dtype(spec.input_dtype)
     image = OnnxTensor(graph, "image", shape, dtype)
     ops = cast(TensorFlowOps, OnnxOps(graph))  # another implementation of the same vocabulary
     outputs = {name: _public(x) for name, x in build(config, weights, spec, "onnx")(ops, image).items()}

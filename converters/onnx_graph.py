@@ -73,13 +73,13 @@ class OnnxGraph:
         self._unshaped[result] = source
         return result
 
-    def branch(self, build: Callable[[], tuple[str, onnx.TypeProto]]) -> onnx.GraphProto:
-        """A subgraph of the operators that `build` adds; its output is the tensor that `build` names, of that type."""
+    def branch(self, build: Callable[[], list[tuple[str, onnx.TypeProto]]]) -> onnx.GraphProto:
+        """A subgraph of the operators that `build` adds; its outputs are the tensors that it names, of those types."""
         outer = self._nodes, self._known, self._unshaped
         self._nodes, self._known, self._unshaped = [], dict(self._known), dict(self._unshaped)
-        name, type_ = build()
-        result = self.node("Identity", [name])
-        graph = helper.make_graph(_needed(self._nodes, {result}), result, [], [helper.make_value_info(result, type_)])
+        outputs = [(self.node("Identity", [name]), type_) for name, type_ in build()]
+        nodes = _needed(self._nodes, {name for name, _ in outputs})
+        graph = helper.make_graph(nodes, outputs[0][0], [], [helper.make_value_info(*output) for output in outputs])
         self._nodes, self._known, self._unshaped = outer
         return graph
 

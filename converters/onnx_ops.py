@@ -42,6 +42,10 @@ class OnnxOps:
         """Convert the element type."""
         return x.cast(dtype)
 
+    def to_bytes(self, x: OnnxTensor) -> OnnxTensor:
+        """Integers 0..255 from floats that are such."""
+        return x.cast(np.uint8)
+
     def planar(self, x: OnnxTensor) -> OnnxTensor:
         """A map [1, h, w, c] with its channels in planes of their own."""
         return x.laid_out(True)
@@ -158,6 +162,10 @@ class OnnxOps:
         """Element-wise maximum, with broadcasting."""
         return elementwise("Max", a, b)
 
+    def minimum(self, a: OnnxTensor, b: OnnxTensor) -> OnnxTensor:
+        """Element-wise minimum, with broadcasting."""
+        return elementwise("Min", a, b)
+
     def sigmoid(self, x: OnnxTensor) -> OnnxTensor:
         """1 / (1 + exp(-x))."""
         return self._unary("Sigmoid", x)
@@ -240,19 +248,22 @@ class OnnxOps:
             values, self.graph.node("ScatterElements", inputs, reduction="add"), (size,), channels_first=False
         )
 
-    def choose(
-        self, condition: OnnxTensor, then: Callable[[], OnnxTensor], otherwise: Callable[[], OnnxTensor]
-    ) -> OnnxTensor:
-        """One of two subgraphs; the other does not run."""
-        results: list[OnnxTensor] = []
+    def choose(self, condition: OnnxTensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+        """One of two subgraphs, each with a tensor or a tuple of them; the other does not run."""
+        results: list[Any] = []
 
-        def build(branch: Callable[[], OnnxTensor]) -> tuple[str, onnx.TypeProto]:
-            results.append(branch().laid_out(False))
-            return results[-1].stored(), tensor_type(results[-1].dtype, results[-1].shape)
+        def build(branch: Callable[[], Any]) -> list[tuple[str, onnx.TypeProto]]:
+            results.append(branch())
+            tensors = [x.laid_out(False) for x in _as_tuple(results[-1])]
+            return [(x.stored(), tensor_type(x.dtype, x.shape)) for x in tensors]
 
         branches = [self.graph.branch(functools.partial(build, branch)) for branch in (then, otherwise)]
-        name = self.graph.node("If", [condition.stored()], then_branch=branches[0], else_branch=branches[1])
-        return replace(results[0], name=name)
+        like = [x.laid_out(False) for x in _as_tuple(results[0])]
+        names = self.graph.nodes(
+            "If", [condition.stored()], len(like), then_branch=branches[0], else_branch=branches[1]
+        )
+        chosen = tuple(replace(x, name=name, value=None) for x, name in zip(like, names, strict=True))
+        return chosen if isinstance(results[0], tuple) else chosen[0]
 
     def matmul(self, a: OnnxTensor, b: OnnxTensor) -> OnnxTensor:
         """[1, n, c] times [1, m, c] transposed: [1, n, m], with the m channels first if a has its channels first."""
@@ -353,6 +364,10 @@ class OnnxOps:
     def _like(self, x: OnnxTensor, name: str, shape: Sequence[Any], *, channels_first: bool) -> OnnxTensor:
         """A computed tensor of x's type."""
         return OnnxTensor(self.graph, name, tuple(shape), x.dtype, channels_first)
+
+
+def _as_tuple(x: Any) -> tuple[OnnxTensor, ...]:
+    return x if isinstance(x, tuple) else (x,)
 
 
 def same_padding(size: Sequence[int], reach: Sequence[int], stride: int) -> list[int]:

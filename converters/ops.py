@@ -37,6 +37,10 @@ class TensorFlowOps:
         """Convert the element type."""
         return tf.cast(x, tf.as_dtype(dtype))
 
+    def to_bytes(self, x: Tensor) -> Tensor:
+        """Integers 0..255 from floats that are such."""
+        return tf.cast(x, tf.uint8)
+
     def planar(self, x: Tensor) -> Tensor:
         """A map [1, h, w, c] stored as convolutions want it: here as it is."""
         return x
@@ -110,6 +114,10 @@ class TensorFlowOps:
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         """Element-wise maximum, with broadcasting."""
         return tf.maximum(a, b)
+
+    def minimum(self, a: Tensor, b: Tensor) -> Tensor:
+        """Element-wise minimum, with broadcasting."""
+        return tf.minimum(a, b)
 
     def sigmoid(self, x: Tensor) -> Tensor:
         """1 / (1 + exp(-x))."""
@@ -217,8 +225,8 @@ class TensorFlowOps:
         """A where the condition holds, else b."""
         return tf.where(condition, a, b)
 
-    def choose(self, condition: Tensor, then: Callable[[], Tensor], otherwise: Callable[[], Tensor]) -> Tensor:
-        """One of two subgraphs; the other does not run."""
+    def choose(self, condition: Tensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+        """One of two subgraphs, each with a tensor or a tuple of them; the other does not run."""
         return tf.cond(condition, then, otherwise)
 
     def equal(self, a: Tensor, b: Tensor) -> Tensor:

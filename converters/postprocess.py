@@ -85,6 +85,17 @@ class MergeThresholds:
     small_area: float
 
 
+def area_unit(size: tuple[int, int]) -> float:
+    """In this many per pixel areas are counted: a power of two, which is exact, and no area leaves float16."""
+    return float(2.0 ** -max(0, (size[0] * size[1] - 1).bit_length() - 15))
+
+
+def count_pixels(ops: TensorFlowOps, flags: Tensor, size: tuple[int, int]) -> Tensor:
+    """Areas [K], in `area_unit`s, of flags [pixels, K] that are 0 or 1. Rows are counted before they are added up."""
+    flags = ops.reshape(flags, [*size, ops.shape(flags)[-1]])
+    return ops.sum(ops.sum(flags, 1) * area_unit(size), 0)
+
+
 def panoptic(
     ops: TensorFlowOps,
     found: Proposals,
@@ -110,9 +121,11 @@ def panoptic(
     probability = ops.reshape(probability, [pixels, k]) * weight
     winner = ops.argmax(probability * (found.scores * weight))
     ids = ops.constant(np.arange(k), np.int32)
-    area = ops.sum(ops.cast(ops.equal(ops.reshape(winner, [pixels, 1]), ids), np.float32), 0)
-    own_area = ops.sum(ops.cast(probability > 0.5, np.float32), 0)
-    kept = ops.all([area > thresholds.small_area, own_area > 0.0, area > thresholds.overlap * own_area])
+    won = ops.cast(ops.equal(ops.reshape(winner, [pixels, 1]), ids), np.float32)
+    area = count_pixels(ops, won, output_size)
+    own_area = count_pixels(ops, ops.cast(probability > 0.5, np.float32), output_size)
+    small_area = thresholds.small_area * area_unit(output_size)
+    kept = ops.all([area > small_area, own_area > 0.0, area > thresholds.overlap * own_area])
     thing = ops.gather(ops.constant(is_thing, np.int32), classes)
     kept = ops.cast(kept, np.int32)
     shape = [1, *output_size]

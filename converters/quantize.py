@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from maskconver_mobile.card import KEY, ModelCard
+from maskconver_mobile.card import KEY, InputType, ModelCard
 from maskconver_mobile.converters.calibration import Ranges, Tensor, measure_ranges
 from maskconver_mobile.converters.equalization import equalize
 from maskconver_mobile.converters.flatbuffer import CONVOLUTIONS, Flatbuffer
@@ -184,7 +184,14 @@ def quantize(
             quantized = take_bytes(quantized)
     tools = {**card.tools, "litert-quantizer": version("litert-quantizer")}
     extra = {key: data for key, data in metadata.items() if key not in (KEY, METADATA_KEY)}
-    return attach(Flatbuffer(quantized).to_bytes(), replace(card, recipe=recipe, tools=tools), extra)
+    return attach(Flatbuffer(quantized).to_bytes(), replace(quantized_card(card, chosen), tools=tools), extra)
+
+
+def quantized_card(card: ModelCard, recipe: Recipe) -> ModelCard:
+    """The card of what a recipe makes of a float32 model: where integers compute, no float16 does."""
+    input_type: InputType = "uint8" if in_pixels(card, recipe) else card.input_type
+    halves = card.half_precision and recipe.name == "float16"
+    return replace(card, recipe=recipe.name, input_type=input_type, half_precision=halves)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -216,7 +223,7 @@ def check_quantizable(card: ModelCard) -> None:
 
 def in_pixels(card: ModelCard, recipe: Recipe) -> bool:
     """Whether the quantized graph takes the pixels as they are (`pixel_input`)."""
-    return recipe.activation_bits == WEIGHT_BITS and card.input_type == "uint8"
+    return recipe.activation_bits == WEIGHT_BITS and card.input_type != "float32"
 
 
 def prepare(

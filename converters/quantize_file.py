@@ -12,7 +12,15 @@ from maskconver_mobile.card import ModelCard
 from maskconver_mobile.comparison import compare
 from maskconver_mobile.converters.calibration import CalibrationSet, choose_images, read_calibration
 from maskconver_mobile.converters.convert import check_format, convert
-from maskconver_mobile.converters.quantize import check_quantizable, find_recipe, operations, quantize, select
+from maskconver_mobile.converters.quantize import (
+    Recipe,
+    check_quantizable,
+    find_recipe,
+    operations,
+    quantize,
+    quantized_card,
+    select,
+)
 from maskconver_mobile.converters.sensitivity import Sensitivity, analyse, layer_paths
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import ensure_writable, read_model_bytes, replacing
@@ -94,7 +102,8 @@ def quantize_file(
                     f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, "
                     f"more than {max_loss:.1%}; keep layers float (--keep-float, --analyse) or choose another recipe"
                 )
-    return Quantized(replace(card, recipe=recipe), data.skipped, loss)
+    written = quantized_card if model.suffix == ".tflite" else _onnx_card
+    return Quantized(written(card, find_recipe(recipe)), data.skipped, loss)
 
 
 def convert_quantized(
@@ -174,6 +183,10 @@ def _open(model: Path, keep_float: Sequence[str]) -> tuple[bytes, ModelCard, Cal
     check_quantizable(file.card)
     select(operations(file.content), keep_float)
     return file.content, file.card, quantize
+
+
+def _onnx_card(card: ModelCard, recipe: Recipe) -> ModelCard:
+    return replace(card, recipe=recipe.name)
 
 
 def _read(card: ModelCard, recipe: str, folder: Path | None, count: int, progress: Progress) -> CalibrationSet:

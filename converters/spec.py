@@ -21,6 +21,11 @@ class GraphSpec:
 
     level: Level = "masks"
     target: Target = "cpu"
-    input_type: InputType = "uint8"
+    input_type: InputType = "pixels"
     output_size: tuple[int, int] | None = None
     class_ids: tuple[int, ...] | None = None
+
+    @property
+    def input_dtype(self) -> str:
+        """Of the image tensor."""
+        return "uint8" if self.input_type == "uint8" else "float32"

@@ -21,8 +21,14 @@ class Rewrites:
         fold_normalisation: the division by std moves into the first convolution (`network.backbone`).
         interleaved_image: the channels of the image stay side by side (`graph.normalised`, and in ONNX
             `onnx_ops.OnnxOps.conv`).
+        late_bias: where float16 would lose most by it, a bias is added to the finished sum (`late_bias.py`).
+        blocked_sums: the class map's sum over channels is made of sums of blocks, for the sake of float16
+            (`layers.blocked`).
+        padded_classes: the class map gets channels that never win, up to a number that kernels are fast at
+            (`graph.pad_classes`).
         lazy_embeddings: the mask embedding head's last layers run on K gathered rows (`fast.gather_embeddings`).
-        lazy_windows: so do the layers before those, on the windows that they see (`fast.gather_embeddings`).
+        lazy_windows: so does the depthwise convolution before those, on the windows that it sees, and where that pays
+            the layers before it (`fast.gather_embeddings`).
         fold_classifier: the per-pixel head's last layer moves into the mask kernels (`fast.mask_logits`).
         two_stage_top_k: peaks on logits, and top-K of parts before that of the whole (`fast.proposals`).
         fast_merge: the panoptic merge compares the masks that can win a cell, not all of them (`fast_merge.panoptic`).
@@ -35,6 +41,9 @@ class Rewrites:
     fold_centre_tap: bool = False
     fold_normalisation: bool = False
     interleaved_image: bool = False
+    late_bias: bool = False
+    blocked_sums: bool = False
+    padded_classes: bool = False
     lazy_embeddings: bool = False
     lazy_windows: bool = False
     fold_classifier: bool = False
@@ -61,5 +70,6 @@ def rewrites(target: Target, format: Format) -> Rewrites:
     """
     chosen = TARGETS[target]
     if format == "onnx":
+        chosen = replace(chosen, late_bias=False, blocked_sums=False, padded_classes=False)
         return replace(chosen, split_depthwise=False, interleaved_image=target == "cpu")
     return replace(chosen, sum_projection=False, fold_centre_tap=False)

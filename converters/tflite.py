@@ -12,13 +12,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 
 from maskconver_mobile.card import Category, ModelCard
+from maskconver_mobile.converters.byte_casts import quantize_bytes
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph import MEAN, STD, build, small_area_threshold
 from maskconver_mobile.converters.half_precision import halve_weights
+from maskconver_mobile.converters.late_bias import add_biases_late
 from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.postprocess import read_tail
 from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.converters.targets import rewrites
 from maskconver_mobile.tail import Tail
 from maskconver_mobile.tflite_file import TAIL_KEY, attach
 
@@ -30,14 +33,15 @@ def to_tflite(config: ModelConfig, weights: Weights, spec: GraphSpec, precision:
     module = tf.Module()
     module.serve = function_of(config, weights, spec)
     concrete = module.serve.get_concrete_function()
-    content = bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
+    content = quantize_bytes(bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert()))
+    content = add_biases_late(content) if rewrites(spec.target, "tflite").late_bias else content
     return halve_weights(content) if precision == "float16" else content
 
 
 def function_of(config: ModelConfig, weights: Weights, spec: GraphSpec) -> Any:
     """The graph as a TensorFlow function of one tensor, `image`."""
     graph = build(config, weights, spec)
-    image = tf.TensorSpec([1, *config.input_size, 3], tf.as_dtype(spec.input_type), name="image")
+    image = tf.TensorSpec([1, *config.input_size, 3], tf.as_dtype(spec.input_dtype), name="image")
     return tf.function(lambda image: graph(TensorFlowOps(), image), input_signature=[image], autograph=False)
 
 
@@ -48,6 +52,7 @@ def make_card(
     recipe: str,
     name: str,
     categories: tuple[Category, ...],
+    half_precision: bool = False,
 ) -> ModelCard:
     """Everything a reader of the file needs to know."""
     in_graph = spec.level == "panoptic"
@@ -69,6 +74,7 @@ def make_card(
         small_area_threshold=small_area_threshold(config, size) if in_graph else config.small_area_threshold,
         hard_sigmoid=config.hard_sigmoid,
         categories=categories,
+        half_precision=half_precision,
         source={"checkpoint": Path(weights.origin).name, "sha256": weights.sha256},
         tools={name: version(name) for name in ("maskconver-mobile", "tensorflow")},
     )

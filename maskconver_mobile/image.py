@@ -92,31 +92,67 @@ class Letterbox:
 def preprocess(image: Pixels, card: ModelCard) -> tuple[NDArray[Any], Letterbox]:
     """Lay an image on a model's canvas.
 
-    The scaling is bilinear with half-pixel centres and without antialiasing. Padding is the mean colour: 0 once
-    normalised.
+    The scaling is bilinear with half-pixel centers and without antialiasing. Padding is the mean color: 0 once
+    normalized.
 
     Args:
         image: uint8 [h, w, 3] RGB.
         card: says what the model takes.
 
     Returns:
-        The input tensor [1, H, W, 3], either uint8 pixels or float32 `(pixel - mean) / std`, and where the image lies.
+        The input tensor [1, H, W, 3] of the card's input type, and where the image lies.
     """
     letterbox = Letterbox.fit((image.shape[0], image.shape[1]), card.input_size)
     height, width = letterbox.scaled_size
-    as_pixels = card.input_type == "uint8"
-    # On bytes INTER_LINEAR rounds down now and then, a tenth of a grey value on average; the exact one does not.
-    source, how = (image, cv2.INTER_LINEAR_EXACT) if as_pixels else (image.astype(np.float32), cv2.INTER_LINEAR)
-    scaled = cv2.resize(source, (width, height), interpolation=how)
-    tensor: NDArray[Any]
-    if as_pixels:
-        tensor = np.broadcast_to(np.round(card.mean).astype(np.uint8), (1, *card.input_size, 3)).copy()
-        tensor[0, :height, :width] = scaled
+    mean, std = np.array([card.mean, card.std], np.float32)
+    scaled: NDArray[Any]
+    padding: NDArray[Any]
+    if card.input_type == "uint8":
+        # On bytes INTER_LINEAR rounds down now and then, a tenth of a gray value on average; the exact one does not.
+        scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
+        padding = np.round(card.mean).astype(np.uint8)
+    elif card.input_type == "pixels":
+        scaled, padding = resize(image, (height, width)), mean
     else:
-        tensor = np.zeros((1, *card.input_size, 3), np.float32)
-        mean, std = np.array([card.mean, card.std], np.float32)
-        tensor[0, :height, :width] = (scaled - mean) / std
+        scaled, padding = (resize(image, (height, width)) - mean) / std, np.zeros(3, np.float32)
+    tensor = np.broadcast_to(padding, (1, *card.input_size, 3)).copy()
+    tensor[0, :height, :width] = scaled
     return tensor, letterbox
+
+
+def resize(image: Pixels, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Bilinear, half-pixel centers, no antialiasing, without rounding; all arithmetic in float32.
+
+    The same values in the same order as TensorFlow's `ResizeBilinear(half_pixel_centers=True)`, with which the network
+    was trained: `a + (b - a) t` along rows first, then along columns. Only the pixels that are read are converted.
+
+    Args:
+        image: uint8 [h, w, c].
+        size: (height, width) of the result.
+
+    Returns:
+        float32 [height, width, c].
+    """
+    (top, bottom, down), (left, right, across) = (_neighbors(n, m) for n, m in zip(image.shape, size, strict=False))
+    across, down = across[:, None], down[:, None, None]
+    rows = []
+    for line in (top, bottom):
+        picked = image.take(line, 0) if len(line) < len(image) else image[line]
+        a, b = (picked.take(column, 1).astype(np.float32) for column in (left, right))
+        rows.append(a + (b - a) * across)
+    upper, lower = rows
+    result: NDArray[np.float32] = upper + (lower - upper) * down
+    return result
+
+
+def _neighbors(length: int, samples: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Of each sample the neighbor before and behind, and how far it lies between them, 0..1."""
+    scale = np.float32(length) / np.float32(samples)
+    position = (np.arange(samples, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
+    floor = np.floor(position)
+    before = np.maximum(floor.astype(np.int64), 0)
+    behind = np.minimum(np.ceil(position).astype(np.int64), length - 1)
+    return before, behind, position - floor
 
 
 def restore(map_: NDArray[Any], letterbox: Letterbox) -> NDArray[Any]:

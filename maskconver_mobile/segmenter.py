@@ -50,6 +50,7 @@ class Segmenter:
         num_threads: int | None = None,
         providers: Sequence[str] | None = None,
         graph_optimization: Optimization | None = None,
+        half_precision: bool = True,
         object_mask_threshold: float | None = None,
         overlap_threshold: float | None = None,
         small_area_threshold: float | None = None,
@@ -61,6 +62,7 @@ class Segmenter:
             num_threads: threads of the runtime; by default one per core, up to four.
             providers: execution providers in order of preference; like the next one for .onnx and .ort files only.
             graph_optimization: what ONNX Runtime does to the graph when it loads it; `all` if not given.
+            half_precision: False computes in float32 even where the file permits float16 (`card.half_precision`).
             object_mask_threshold: instead of the card's. Like the next two only where the merge runs on the host,
                 that is for graphs of level `heads` and `masks`.
             overlap_threshold: instead of the card's.
@@ -70,7 +72,7 @@ class Segmenter:
             MaskConverError: no model of ours, or thresholds for a graph that has its own.
         """
         path = Path(DEFAULT_MODEL if model is None else model)
-        self._runtime = load(path, num_threads, providers, graph_optimization)
+        self._runtime = load(path, num_threads, providers, graph_optimization, half_precision)
         self.card: ModelCard = self._runtime.card
         overrides = {
             "object_mask_threshold": object_mask_threshold,
@@ -114,12 +116,13 @@ class Segmenter:
             MaskConverError: wrong shape or dtype, or NaN or infinity in a float tensor.
         """
         expected = (1, *self.card.input_size, 3)
-        if tensor.shape != expected or tensor.dtype != self.card.input_type:
+        if tensor.shape != expected or tensor.dtype != self.card.input_dtype:
             raise MaskConverError(
-                f"input tensor is {tensor.dtype} {list(tensor.shape)}; expected {self.card.input_type} {list(expected)}"
+                f"input tensor is {tensor.dtype} {list(tensor.shape)}; "
+                f"expected {self.card.input_dtype} {list(expected)}"
             )
         if tensor.dtype == np.float32 and not np.isfinite(tensor).all():
-            raise MaskConverError("input tensor holds NaN or infinity; expected (pixel - mean) / std")
+            raise MaskConverError("input tensor holds NaN or infinity; expected finite numbers")
         outputs = self._runtime.run(tensor)
         tail = self._runtime.tail
         if tail is not None:

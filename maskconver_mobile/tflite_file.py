@@ -18,6 +18,8 @@ from maskconver_mobile.files import read_model_bytes
 
 IDENTIFIER = b"TFL3"
 TAIL_KEY = "maskconver_tail"
+HALF_PRECISION = {"reduced_precision_support": b"fp16accfp16"}
+"""The metadata entry by which XNNPACK computes in float16 where the processor can (ARMv8.2 and later)."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,24 @@ def read_metadata(content: bytes, name: str) -> dict[str, bytes]:
         raise MaskConverError(f"{name}: is a damaged TFLite model, truncated or overwritten") from error
 
 
+def without_half_precision(content: bytes) -> bytes:
+    """A copy whose metadata does not permit float16 arithmetic: the entry gets a name that no runtime knows."""
+    changed = bytearray(content)
+    model = schema.Model.GetRootAs(content, 0)
+    for i in range(model.MetadataLength()):
+        entry = model.Metadata(i)
+        if entry.Name().decode() in HALF_PRECISION:
+            table = entry._tab
+            changed[table.Vector(table.Offset(4))] = ord("-")
+    return bytes(changed)
+
+
 def attach(content: bytes, card: ModelCard, extra: Mapping[str, bytes] | None = None) -> bytes:
     """Put card, labels and public tensor names into a converted flatbuffer.
 
     The tensors of the signature are renamed to the signature's own names. Labels go where the TFLite metadata tools
     look for them: a `TFLITE_METADATA` buffer that names `labels.txt`, which stands in a zip behind the flatbuffer.
+    The entry that permits half precision is there if the card says so.
 
     Args:
         content: the flatbuffer.
@@ -77,7 +92,9 @@ def attach(content: bytes, card: ModelCard, extra: Mapping[str, bytes] | None = 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     buffers = {KEY: card.to_json().encode(), tflite_metadata.KEY: tflite_metadata.build(card, _rename(model))}
     buffers.update(extra or {})
-    model.metadata = [entry for entry in model.metadata or [] if entry.name.decode() not in buffers]
+    stale = {*buffers, *HALF_PRECISION}
+    model.metadata = [entry for entry in model.metadata or [] if entry.name.decode() not in stale]
+    buffers.update(HALF_PRECISION if card.half_precision else {})
     for name, data in buffers.items():
         entry = schema.MetadataT()
         entry.name, entry.buffer = name, len(model.buffers)

@@ -59,8 +59,8 @@ def build(card: ModelCard, tensors: tuple[Sequence[str], Sequence[str]]) -> byte
 
 def _image(builder: Any, card: ModelCard) -> int:
     properties = _table(builder, {}, int8={0: RGB})
-    uint8 = card.input_type == "uint8"
-    mean, std = ((0.0,), (1.0,)) if uint8 else (card.mean, card.std)
+    normalized = card.input_type == "float32"
+    mean, std = (card.mean, card.std) if normalized else ((0.0,), (1.0,))
     options = _table(builder, {0: _floats(builder, mean), 1: _floats(builder, std)})
     unit = _table(builder, {1: options}, int8={0: NORMALIZATION_OPTIONS})
     content = _table(builder, {1: properties}, int8={0: IMAGE_PROPERTIES})

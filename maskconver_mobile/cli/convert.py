@@ -44,9 +44,8 @@ if TYPE_CHECKING:
 @click.option(
     "--input-type",
     type=click.Choice(get_args(InputType)),
-    default="uint8",
-    show_default=True,
-    help="uint8 takes RGB pixels, float32 the normalised image.",
+    show_default="pixels; uint8 with --quantize int8",
+    help="pixels: RGB 0..255 as float32, resized without rounding; uint8: rounded; float32: the normalized image.",
 )
 @click.option("--output-size", type=Size(), help="Height x width of the maps; level panoptic only.")
 @click.option(
@@ -55,6 +54,12 @@ if TYPE_CHECKING:
     default="float32",
     show_default=True,
     help="Of the weights.",
+)
+@click.option(
+    "--half-precision",
+    type=click.Choice(["allow", "forbid"]),
+    show_default="allow for .tflite files of level masks and panoptic",
+    help="Whether processors may compute a float graph in float16, twice as fast on phones.",
 )
 @click.option(
     "--quantize",
@@ -69,9 +74,10 @@ if TYPE_CHECKING:
 def command(
     level: Level,
     target: "Target",
-    input_type: InputType,
+    input_type: InputType | None,
     output_size: tuple[int, int] | None,
     quantize: str,
+    half_precision: str | None,
     calibration: Path | None,
     num_calibration: int,
     keep_float: tuple[str, ...],
@@ -93,6 +99,8 @@ def command(
     from maskconver_mobile.converters.convert import convert
     from maskconver_mobile.converters.spec import GraphSpec
 
+    input_type = input_type or ("uint8" if quantize == "int8" else "pixels")
+    options["half_precision"] = None if half_precision is None else half_precision == "allow"
     spec = GraphSpec(level=level, target=target, input_type=input_type, output_size=output_size)
     output: Path = options["output"]
     if quantize in ("none", "float16"):

@@ -62,6 +62,7 @@ def _show(model: Path, info: "ModelInfo", partitions: "dict[str, Partitions]") -
         "level": card.level,
         "target": card.target,
         "recipe": card.recipe,
+        "half precision": "allowed" if card.half_precision else "forbidden",
         "labels": f"{len(card.categories)} ({things} things, {len(card.categories) - things} stuff)",
         "proposals": str(card.num_instances),
         "thresholds": f"score {card.object_mask_threshold:g}, overlap {card.overlap_threshold:g}, area {area}",

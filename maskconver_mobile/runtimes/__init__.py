@@ -32,6 +32,7 @@ def load(
     num_threads: int | None,
     providers: Sequence[str] | None = None,
     graph_optimization: Optimization | None = None,
+    half_precision: bool = True,
 ) -> Runtime:
     """Open a model file in the runtime that its suffix names.
 
@@ -40,6 +41,7 @@ def load(
         num_threads: see `default_threads` if not given.
         providers: of ONNX Runtime, in order of preference.
         graph_optimization: what ONNX Runtime does to the graph when it loads it.
+        half_precision: whether a .tflite file that permits float16 arithmetic may use it.
 
     Raises:
         MaskConverError: the file is no model of ours, its format has no runtime here, or an option does not fit it.
@@ -51,7 +53,7 @@ def load(
             raise MaskConverError(
                 f"{path}: providers and graph optimization are for .onnx and .ort files; leave them out"
             )
-        return LiteRtRuntime(path, num_threads)
+        return LiteRtRuntime(path, num_threads, half_precision)
     if path.suffix in {".onnx", ".ort"}:
         from maskconver_mobile.runtimes.onnx import OnnxRuntime
 
@@ -83,6 +85,6 @@ def check_input(path: Path, card: ModelCard, found: dict[str, tuple[tuple[int, .
     Raises:
         MaskConverError: they differ.
     """
-    wanted = {"image": ((1, *card.input_size, 3), card.input_type)}
+    wanted = {"image": ((1, *card.input_size, 3), card.input_dtype)}
     if found != wanted:
         raise MaskConverError(f"{path}: takes {found}, its card says {wanted}; convert it again")

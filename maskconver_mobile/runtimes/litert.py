@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.runtimes import Tensors, check_input, default_threads, tail_of
-from maskconver_mobile.tflite_file import TAIL_KEY, read_tflite
+from maskconver_mobile.tflite_file import TAIL_KEY, read_tflite, without_half_precision
 
 SIGNATURE = "serving_default"
 
@@ -17,11 +17,13 @@ SIGNATURE = "serving_default"
 class LiteRtRuntime:
     """One interpreter behind a lock."""
 
-    def __init__(self, path: Path, num_threads: int | None = None) -> None:
+    def __init__(self, path: Path, num_threads: int | None = None, half_precision: bool = True) -> None:
+        """Load a .tflite file; `half_precision` False computes in float32 even where the file permits float16."""
         file = read_tflite(path)
         self.card = file.card
         self.tail = tail_of(path, file.card, file.metadata.get(TAIL_KEY))
-        self._content = file.content  # the interpreter reads from these bytes as long as it lives
+        content = file.content if half_precision else without_half_precision(file.content)
+        self._content = content  # the interpreter reads from these bytes as long as it lives
         self._lock = threading.Lock()
         try:
             self._interpreter = Interpreter(model_content=self._content, num_threads=num_threads or default_threads())
