@@ -122,7 +122,7 @@ def measure_models(runtime: str, models: dict[str, Path], truth: GroundTruth, *,
     quality: dict[str, float] = {}
     if judged:
         found = evaluate([models[name] for name in complete], truth, workers=os.cpu_count() or 1)
-        quality = {name: 100 * one.all.pq for name, one in zip(complete, found, strict=True)}
+        quality = {name: 100 * one.quality.all.pq for name, one in zip(complete, found, strict=True)}
     images = [sample.image for sample in truth.samples]
     rows = []
     for name, path in models.items():
