@@ -12,9 +12,6 @@ from maskconver_mobile.errors import MaskConverError
 
 Verdict = Literal["faster", "slower", "no difference", "unclear", "other pictures", "emulated"]
 
-MIN_RUNS = 3
-"""Fewer have no middle half to speak of."""
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -87,10 +84,9 @@ def _verdict(pairs: list[tuple[Statistics, Statistics]], ratio: float, tolerance
 
 
 def _direction(was: Statistics, now: Statistics) -> Verdict:
-    bounds = (was.p25, was.p75, now.p25, now.p75)
-    if min(was.count, now.count) < MIN_RUNS or any(bound is None for bound in bounds):
+    if was.middle_half is None or now.middle_half is None:
         return "unclear"
-    was_low, was_high, now_low, now_high = (bound or 0.0 for bound in bounds)
+    (was_low, was_high), (now_low, now_high) = was.middle_half, now.middle_half
     if now_high < was_low:
         return "faster"
     return "slower" if now_low > was_high else "unclear"

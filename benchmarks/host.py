@@ -220,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = measure(photos=photos, **options)
     except MaskConverError as error:
         parser.error(str(error))
-    print(f"{'median':>9} {'p90':>9} {'worst':>9} {'noise':>8}  {'ratio to first':<22} model (slowest photograph)")
+    print(f"{'median':>9} {'p90':>9} {'worst':>9} {'noise':>9}  {'ratio to first':<22} model (slowest photograph)")
     for timing in result.models:
         r = timing.ratio_to_first
         against = f"{r.median:.3f} [{r.p25:.3f}, {r.p75:.3f}]" if r else "1"
@@ -228,10 +228,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _figures(timing: ModelTiming) -> str:
-    found, runs = timing.spread, timing.invoke
-    if found is None:
-        return f"{runs.typical:9.3f} {runs.p90:9.3f} {runs.max:9.3f} {runs.std:8.3f}"
-    return f"{found.median:9.3f} {found.p90:9.3f} {found.worst:9.3f} {found.noise or 0:8.3f}"
+    found, half = timing.spread, timing.invoke.middle_half
+    figures: tuple[float | None, ...] = (timing.invoke.p50, timing.invoke.p90, None, half and half[1] - half[0])
+    if found is not None:
+        figures = (found.median, found.p90, found.worst, found.noise)
+    return " ".join(" " * 9 if figure is None else f"{figure:9.3f}" for figure in figures)
 
 
 def _slowest(timing: ModelTiming) -> str:

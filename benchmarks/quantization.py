@@ -30,7 +30,7 @@ from maskconver_mobile.tflite_file import read_tflite
 
 FLOAT, BASELINE = "float32", "full-integer reference"
 RUNTIMES = {"LiteRT": ".tflite", "ONNX Runtime": ".onnx"}
-THREADS, RUNS = 2, 15
+THREADS, RUNS = 2, 21
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,8 @@ def _slowest(result: Result) -> str:
 def _noise(result: Result) -> str:
     if result.spread is not None:
         return _milliseconds(result.spread.noise)
-    runs = result.invoke
-    return "" if runs.p25 is None or runs.p75 is None else _milliseconds(runs.p75 - runs.p25)
+    half = result.invoke.middle_half
+    return "" if half is None else _milliseconds(half[1] - half[0])
 
 
 LATENCY: tuple[tuple[str, Callable[[Result], str]], ...] = (

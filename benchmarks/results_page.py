@@ -38,6 +38,7 @@ SIZES = (256, 640)
 LEVELS: tuple[Level, ...] = ("heads", "masks", "panoptic")
 TARGETS: tuple[Target, ...] = ("reference", "cpu")
 OUTPUT_SIZE = (640, 640)
+RUNS = 21
 TIMES = ("median ms", "p90 ms", "slowest ms", "noise ms")
 SGEMM = """
 import numpy, time
@@ -121,7 +122,7 @@ def times(model: ModelTiming) -> list[str]:
     if found is None:
         raise ValueError(f"{model.model} was not run on photographs")
     slowest = f"{found.worst:.1f} {Path(found.worst_photo).stem}"
-    return [f"{found.median:.1f}", f"{found.p90:.1f}", slowest, f"{found.noise or 0:.2f}"]
+    return [f"{found.median:.1f}", f"{found.p90:.1f}", slowest, "" if found.noise is None else f"{found.noise:.2f}"]
 
 
 def targets_section(folder: Path, sizes: Sequence[int], seconds: float) -> Iterator[str]:
@@ -135,7 +136,7 @@ def targets_section(folder: Path, sizes: Sequence[int], seconds: float) -> Itera
     settings = [("float32", 2), ("float32", 1), ("float16", 2)]
     for size, level, (precision, threads) in itertools.product(sizes, LEVELS, settings):
         graphs = [Graph(size, level, target, precision) for target in TARGETS]
-        found = measure([g.make(folder) for g in graphs], threads=threads, runs=6, warmup=1, min_seconds=seconds)
+        found = measure([g.make(folder) for g in graphs], threads=threads, runs=RUNS, warmup=1, min_seconds=seconds)
         labels = [(str(g.size), g.level, g.precision, str(threads), g.target) for g in graphs]
         rows += timed(found, labels)
     yield table(("input", "level", "weights", "threads", "target", *TIMES, "times faster"), rows) + "\n"
@@ -188,7 +189,7 @@ def runtimes_section(folder: Path, sizes: Sequence[int], seconds: float) -> Iter
     rows = []
     for size in sizes:
         graphs = [Graph(size, "masks", t, suffix=suffix) for suffix in (".tflite", ".onnx") for t in TARGETS]
-        found = measure([g.make(folder) for g in graphs], threads=2, runs=6, warmup=1, min_seconds=2 * seconds)
+        found = measure([g.make(folder) for g in graphs], threads=2, runs=RUNS, warmup=1, min_seconds=2 * seconds)
         names = {".tflite": "LiteRT", ".onnx": "ONNX Runtime"}
         rows += timed(found, [(str(g.size), names[g.suffix], g.target) for g in graphs])
     head = ("input", "runtime", "target", *TIMES, "times faster than LiteRT's reference")
@@ -199,7 +200,7 @@ def runtimes_section(folder: Path, sizes: Sequence[int], seconds: float) -> Iter
         written = [Graph(size, "masks", target, suffix=".onnx").make(folder) for target in TARGETS]
         export, card = straight_export(folder, size), card_of(written[0])
         cards = {export: card} if card else {}
-        found = measure([export, *written], threads=2, runs=20, warmup=2, min_seconds=2 * seconds, cards=cards)
+        found = measure([export, *written], threads=2, runs=RUNS, warmup=2, min_seconds=2 * seconds, cards=cards)
         labels = ("reference, traced and given to tf2onnx", "reference, written here", "cpu")
         rows += timed(found, [(str(size), label) for label in labels])
     yield table(("input", "graph", *TIMES, "times faster than tf2onnx's"), rows) + "\n"

@@ -35,8 +35,8 @@ class Spread:
         p90: their 90th percentile, between neighbours linearly interpolated.
         worst: the slowest one.
         worst_photo: its file name.
-        noise: how wide the middle half of one photograph's runs is, median over photographs; None where quartiles
-            are not known.
+        noise: how wide the middle half of one photograph's runs is, median over photographs; None where that is not
+            known.
     """
 
     count: int
@@ -49,11 +49,8 @@ class Spread:
 
 def spread(photos: Sequence[PhotoTiming]) -> Spread | None:
     """Describe photographs; None if there are none."""
-    widths = [
-        photo.invoke.p75 - photo.invoke.p25
-        for photo in photos
-        if photo.invoke.p75 is not None and photo.invoke.p25 is not None
-    ]
+    halves = [photo.invoke.middle_half for photo in photos]
+    widths = [half[1] - half[0] for half in halves if half is not None]
     noise = float(np.median(widths)) if widths else None
     return _describe({photo.photo: photo.invoke.typical for photo in photos}, noise)
 

@@ -60,7 +60,7 @@ def command(
     proposals in common.
 
     \b
-    maskconver-mobile compare float.tflite int8.tflite --images photos --min-stable-agreement 0.97
+    maskconver-mobile compare float.tflite int8.tflite --images photos --min-stable-agreement 0.9
     """
     import json
 

@@ -66,6 +66,12 @@ def test_spread_of_known_numbers() -> None:
     assert spread(()) is None
 
 
+def test_two_runs_of_a_photograph_have_no_noise() -> None:
+    found = spread(by_photo(["a", "b"], [1.0, 2.0, 3.0, 4.0]))
+    assert found is not None
+    assert (found.median, found.noise) == (2.5, None)
+
+
 def test_averages_alone_have_no_noise() -> None:
     averages = Statistics(count=4, mean=2.0, std=0.1, min=1.9, max=2.2)
     found = spread([PhotoTiming("a", averages)])
