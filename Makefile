@@ -35,7 +35,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-SOURCES := setup.py pyproject.toml README.md $(shell find maskconver_mobile converters benchmarks -name '*.py' -o -name '*.json' -o -name '*.tflite')
+SOURCES := setup.py pyproject.toml README.md $(shell find maskconver_mobile converters benchmarks -name '*.py' -o -name '*.json' -o -name '*.tflite' -o -name '*.jpg')
 
 $(VENV)/.convert: $(SOURCES) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet ".[convert]"

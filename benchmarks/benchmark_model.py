@@ -45,6 +45,12 @@ def arguments(
     return [f"--{name}={value}" for name, value in flags.items()]
 
 
+def input_arguments(name: str, shape: Sequence[int], file: str) -> list[str]:
+    """Further flags: a file of raw values on the device for the model's only input."""
+    flags = {"input_layer": name, "input_layer_shape": ",".join(map(str, shape))}
+    return [*(f"--{key}={value}" for key, value in flags.items()), f"--input_layer_value_files={name}:{file}"]
+
+
 def parse(text: str) -> ToolOutput:
     """Read the tool's log.
 

@@ -1,12 +1,16 @@
 """Two reports against each other: ratios, and a verdict only where the spread allows one."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from maskconver_mobile.benchmarks.results import Report, Result
+from maskconver_mobile.benchmarks.stats import Statistics
 from maskconver_mobile.errors import MaskConverError
 
-Verdict = Literal["faster", "slower", "no difference", "unclear", "emulated"]
+Verdict = Literal["faster", "slower", "no difference", "unclear", "other pictures", "emulated"]
 
 
 @dataclass(frozen=True)
@@ -15,12 +19,13 @@ class Comparison:
 
     Attributes:
         title: machine, model and how it was run.
-        old_ms: median (mean where there is no median) of the old report.
+        old_ms: median over photographs (over runs where there are none) of the old report.
         new_ms: the same of the new one.
-        ratio: new over old.
-        verdict: `faster` or `slower` where the ratio is further from 1 than the tolerance and the middle halves of
-            both samples do not touch; `no difference` within the tolerance; `unclear` where the middle halves overlap
-            or are not known; `emulated` where the times mean nothing.
+        ratio: new over old; median of the photographs' ratios.
+        verdict: `faster` or `slower` where the ratio is further from 1 than the tolerance and, on more than half of
+            the photographs, the middle halves of both samples do not touch; `no difference` within the tolerance;
+            `unclear` where the middle halves overlap or are not known; `other pictures` where the reports have no
+            photograph in common, or one of them ran on noise; `emulated` where the times mean nothing.
     """
 
     title: str
@@ -32,6 +37,8 @@ class Comparison:
 
 def compare(old: Report, new: Report, tolerance: float = 0.05) -> list[Comparison]:
     """Pair results by device, file name, runtime, runner, threads, accelerator and cores.
+
+    Times are those of the photographs that both have.
 
     Args:
         old: the baseline.
@@ -49,19 +56,37 @@ def compare(old: Report, new: Report, tolerance: float = 0.05) -> list[Compariso
 
 
 def _compare(old: Report, new: Report, was: Result, now: Result, tolerance: float) -> Comparison:
-    ratio = now.invoke.typical / was.invoke.typical
-    emulated = old.machine_of(was).emulated or new.machine_of(now).emulated
-    verdict = "emulated" if emulated else _verdict(was, now, ratio, tolerance)
-    return Comparison(f"{now.machine}: {now.title}", was.invoke.typical, now.invoke.typical, ratio, verdict)
+    pairs = _shared(was, now)
+    comparable = bool(pairs)
+    pairs = pairs or [(was.invoke, now.invoke)]
+    before, after = np.array([[one.typical, other.typical] for one, other in pairs]).T
+    ratio = float(np.median(after / before))
+    verdict: Verdict = "emulated"
+    if not (old.machine_of(was).emulated or new.machine_of(now).emulated):
+        verdict = _verdict(pairs, ratio, tolerance) if comparable else "other pictures"
+    title = f"{now.machine}: {now.title}"
+    return Comparison(title, float(np.median(before)), float(np.median(after)), ratio, verdict)
 
 
-def _verdict(was: Result, now: Result, ratio: float, tolerance: float) -> Verdict:
+def _shared(was: Result, now: Result) -> list[tuple[Statistics, Statistics]]:
+    """What both measured on the same input: each common photograph, or their noise."""
+    if not was.photos and not now.photos:
+        return [(was.invoke, now.invoke)]
+    before = {photo.photo: photo.invoke for photo in was.photos}
+    return [(before[photo.photo], photo.invoke) for photo in now.photos if photo.photo in before]
+
+
+def _verdict(pairs: list[tuple[Statistics, Statistics]], ratio: float, tolerance: float) -> Verdict:
     if abs(ratio - 1) <= tolerance:
         return "no difference"
-    bounds = (was.invoke.p25, was.invoke.p75, now.invoke.p25, now.invoke.p75)
-    if any(bound is None for bound in bounds):
+    (found, count), *_ = Counter(_direction(*pair) for pair in pairs).most_common(1)
+    return found if 2 * count > len(pairs) else "unclear"
+
+
+def _direction(was: Statistics, now: Statistics) -> Verdict:
+    if was.middle_half is None or now.middle_half is None:
         return "unclear"
-    was_low, was_high, now_low, now_high = (bound or 0.0 for bound in bounds)
+    (was_low, was_high), (now_low, now_high) = was.middle_half, now.middle_half
     if now_high < was_low:
         return "faster"
     return "slower" if now_low > was_high else "unclear"

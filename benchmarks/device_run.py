@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from maskconver_mobile.benchmarks import benchmark_model, worker
@@ -14,11 +15,15 @@ from maskconver_mobile.benchmarks.adb_client import Adb, ConnectionLostError, De
 from maskconver_mobile.benchmarks.device import Device
 from maskconver_mobile.benchmarks.device_rules import core_mask, is_cool, throttling
 from maskconver_mobile.benchmarks.models import ModelFile
+from maskconver_mobile.benchmarks.photos import ON_NOISE, PreparedPhotos, find_photos
 from maskconver_mobile.benchmarks.profile import Profile
 from maskconver_mobile.benchmarks.results import Machine, Result
-from maskconver_mobile.benchmarks.stats import drift, summarize
+from maskconver_mobile.benchmarks.spread import PhotoTiming, by_photo, drift_in_turn
+from maskconver_mobile.benchmarks.stats import summarize
 
 QUARTERS = 4
+PASSES = 2
+INPUT = "image"
 CLEANUP_TIMEOUT_S = 20.0
 PYTHONS = ("python3", "/data/data/com.termux/files/usr/bin/python3")
 
@@ -38,6 +43,7 @@ class DeviceOptions:
         cores: `big`, `little`, a hexadecimal mask such as `0xf0`, or empty for all.
         cool_down: wait at most this many seconds before each model for the device to cool.
         timeout: seconds after which one run on the device is killed.
+        photos: photographs to run on; the bundled ones where empty.
     """
 
     threads: tuple[int, ...] = (4,)
@@ -50,6 +56,7 @@ class DeviceOptions:
     cores: str = ""
     cool_down: float = 0.0
     timeout: float = 600.0
+    photos: tuple[Path, ...] = ()
 
 
 class DeviceRun:
@@ -59,6 +66,7 @@ class DeviceRun:
         self._adb, self._device, self._machine, self._options = adb, device, machine, options
         self._mask = core_mask(options.cores, machine.environment.get("core_max_khz", ())) if options.cores else ""
         self._folder = ""
+        self._photos = PreparedPhotos(options.photos or find_photos())
 
     def __enter__(self) -> "DeviceRun":
         try:
@@ -82,6 +90,7 @@ class DeviceRun:
         self._clean_up()
 
     def _clean_up(self) -> None:
+        self._photos.close()
         if not self._folder:
             return
         command = f"{self._killing()}; rm -rf {shlex.quote(self._folder)} {shlex.quote(self._device.folder)}/*.part"
@@ -127,17 +136,19 @@ class DeviceRun:
             DeviceError: the device or the runner failed; the message says how.
         """
         remote = self._device.push(model.path)
+        inputs = [self._device.push(path) for path in self._photos.inputs(model.card)]
         self._cool_down()
         before = self._device.state()
         measure = self._with_python if self._options.binary is None else self._with_tool
         try:
-            result = measure(model, remote, threads)
+            result = measure(model, remote, inputs, threads)
         except ConnectionLostError:
             self._device.wait_for_return()
             self._device.shell(self._killing())
-            result = measure(model, remote, threads)
+            result = measure(model, remote, inputs, threads)
         hot = () if self._machine.emulated else throttling(result.drift, before, self._device.state())
-        return replace(result, cores=f"0x{self._mask}" if self._mask else "", warnings=(*result.warnings, *hot))
+        warnings = (*result.warnings, *hot, *(() if inputs else ON_NOISE))
+        return replace(result, cores=f"0x{self._mask}" if self._mask else "", warnings=warnings)
 
     def _cool_down(self) -> None:
         deadline = time.monotonic() + self._options.cool_down
@@ -147,11 +158,12 @@ class DeviceRun:
             if self._adb.stop.wait(min(2.0, max(deadline - time.monotonic(), 0.0))):
                 raise Interrupted
 
-    def _with_python(self, model: ModelFile, remote: str, threads: int) -> Result:
+    def _with_python(self, model: ModelFile, remote: str, inputs: Sequence[str], threads: int) -> Result:
         options = self._options
         output = f"{self._folder}/result.json"
         command = [self._python, self._runner, remote, "--json", output, "--threads", str(threads)]
         command += ["--runs", str(options.runs), "--warmup", str(options.warmup)]
+        command += ["--inputs", *inputs] if inputs else []
         log, code = self._execute([*command, "--min-seconds", str(options.min_seconds)])
         if code != 0:
             raise self._broken(model, log, code)
@@ -161,6 +173,7 @@ class DeviceRun:
             taken = {key: answer[key] for key in PYTHON_FIELDS}
         except (ValueError, TypeError, KeyError) as error:
             raise DeviceError(self._message(model, f"its result is garbled ({error!r})")) from error
+        photos = by_photo(self._names(inputs), samples) if inputs else ()
         return Result(
             machine=self._device.serial,
             **model.facts,
@@ -168,15 +181,31 @@ class DeviceRun:
             threads=threads,
             invoke=summarize(samples),
             samples_ms=samples,
-            drift=drift(samples),
+            photos=photos,
+            drift=drift_in_turn(samples, photos),
             **taken,
         )
 
-    def _with_tool(self, model: ModelFile, remote: str, threads: int) -> Result:
+    def _names(self, inputs: Sequence[str]) -> list[str]:
+        """File names of the photographs behind input files."""
+        return [photo.name for photo in self._photos.photos[: len(inputs)]]
+
+    def _with_tool(self, model: ModelFile, remote: str, inputs: Sequence[str], threads: int) -> Result:
+        """The tool takes one input at a launch, so every photograph has launches of its own, in turn."""
         if model.path.suffix != ".tflite":
             raise DeviceError(f"{model.path}: benchmark_model reads .tflite files only")
-        parts = [self._run_tool(model, remote, threads, profile=False) for _ in range(QUARTERS)]
-        profiled = self._run_tool(model, remote, threads, profile=True) if self._options.profile else None
+        launches = [*inputs] * PASSES if inputs else [""] * QUARTERS
+        launch = partial(self._run_tool, model, remote, threads)
+        parts = [launch(one, len(launches)) for one in launches]
+        invokes = [part.invoke for part in parts]
+        photos = tuple(
+            PhotoTiming(name, benchmark_model.pool(invokes[i :: len(inputs)]))
+            for i, name in enumerate(self._names(inputs))
+        )
+        each = len(inputs) or 1
+        first, last = (benchmark_model.pool(some).mean for some in (invokes[:each], invokes[-each:]))
+        ordinary = sorted(range(each), key=lambda i: invokes[i].mean)[each // 2]
+        profiled = launch(launches[ordinary], QUARTERS, profile=True) if self._options.profile else None
         runs = profiled.invoke.count if profiled else 0
         return Result(
             machine=self._device.serial,
@@ -185,8 +214,9 @@ class DeviceRun:
             runner="benchmark_model",
             accelerator="gpu" if self._options.gpu else "cpu",
             threads=threads,
-            invoke=benchmark_model.pool([part.invoke for part in parts]),
-            drift=parts[-1].invoke.mean / parts[0].invoke.mean,
+            invoke=benchmark_model.pool(invokes),
+            photos=photos,
+            drift=last / first,
             load_cold_ms=parts[0].init_ms,
             load_warm_ms=parts[-1].init_ms,
             first_invoke_ms=parts[0].first_invoke_ms,
@@ -197,17 +227,22 @@ class DeviceRun:
             else None,
         )
 
-    def _run_tool(self, model: ModelFile, remote: str, threads: int, *, profile: bool) -> benchmark_model.ToolOutput:
+    def _run_tool(
+        self, model: ModelFile, remote: str, threads: int, inputs: str, launches: int, *, profile: bool = False
+    ) -> benchmark_model.ToolOutput:
+        """One launch of so many that share the runs, on an input file if one is named."""
         options = self._options
         flags = benchmark_model.arguments(
             remote,
             threads=threads,
-            runs=-(-options.runs // QUARTERS),
+            runs=-(-options.runs // launches),
             warmup=options.warmup,
-            min_seconds=options.min_seconds / QUARTERS,
+            min_seconds=options.min_seconds / launches,
             gpu=options.gpu,
             profile=profile,
         )
+        if inputs and model.card is not None:
+            flags += benchmark_model.input_arguments(INPUT, (1, *model.card.input_size, 3), inputs)
         log, code = self._execute([self._runner, *flags])
         if code != 0:
             raise self._broken(model, log, code)

@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from maskconver_mobile.benchmarks.models import card_of
+from maskconver_mobile.benchmarks.photos import PreparedPhotos, find_photos
 from maskconver_mobile.benchmarks.process import WorkerProcess
+from maskconver_mobile.benchmarks.spread import PhotoTiming, Spread, by_photo, spread
 from maskconver_mobile.benchmarks.stats import Ratio, Statistics, ratio, summarize
+from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
 
 MAX_ROUNDS = 100_000
@@ -32,14 +35,15 @@ class ModelTiming:
         size_bytes: of the file.
         runtime: `litert` or `onnxruntime`.
         runtime_version: version of that package.
-        load_cold_ms: time to load it and set its inputs, in a fresh process with the file out of the page cache
-            (as far as the system grants that).
+        load_cold_ms: time to load it in a fresh process, with the file out of the page cache (as far as the system
+            grants that).
         load_warm_ms: the same again in that process.
         first_invoke_ms: the first run, before any warm-up.
         peak_rss_kib: largest resident memory of its process.
         rss_before_load_kib: the part that Python and the runtime's library take before the model.
         samples_ms: one timing a round, in the order taken.
         invoke: the samples, described.
+        photos: the same by photograph; empty for a model that ran on noise, as it has no card.
         ratio_to_first: per-round ratio to the first model of the call; None for the first itself.
     """
 
@@ -55,7 +59,13 @@ class ModelTiming:
     rss_before_load_kib: int
     samples_ms: tuple[float, ...]
     invoke: Statistics
+    photos: tuple[PhotoTiming, ...]
     ratio_to_first: Ratio | None
+
+    @property
+    def spread(self) -> Spread | None:
+        """The time over photographs; None if it ran on none."""
+        return spread(self.photos)
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,14 @@ def measure(
     runs: int = 50,
     warmup: int = 5,
     min_seconds: float = 0.0,
-    inputs: Mapping[Path, Mapping[str, Any]] | None = None,
+    photos: Sequence[Path] | None = None,
+    cards: Mapping[Path, ModelCard] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Measurement:
     """Time several models, round after round (A B, B A, A B, ...), each in its own process.
+
+    Each round runs one photograph through all models, the next round the next one. Every photograph has the same number
+    of rounds. A model without a card runs on noise, for nobody knows what it takes.
 
     With more than one model every timed run follows untimed ones of the same model: they fill the caches again and
     outlast the threads that the previous model leaves spinning.
@@ -98,7 +112,8 @@ def measure(
         runs: timed rounds, at least.
         warmup: untimed runs of each model before them.
         min_seconds: go on until the timed rounds have lasted this long.
-        inputs: arrays by tensor name for each model; deterministic random ones where left out.
+        photos: image files; the bundled ones if not given.
+        cards: stand for those of models that carry none.
         progress: called after every timed round with the rounds done and the rounds expected.
 
     Raises:
@@ -109,44 +124,66 @@ def measure(
             f"expected at least one model, threads >= 1, 1 <= runs <= {MAX_ROUNDS}, warmup and min_seconds >= 0; "
             f"got {len(models)} models, threads={threads}, runs={runs}, warmup={warmup}, min_seconds={min_seconds}"
         )
+    photos = find_photos() if photos is None else photos
     with contextlib.ExitStack() as stack:
-        workers = []
+        prepared = stack.enter_context(PreparedPhotos(photos))
+        workers, files = [], []
         for model in models:
-            workers.append(stack.enter_context(WorkerProcess(model, threads, (inputs or {}).get(model))))
+            files.append(prepared.inputs(card_of(model) or (cards or {}).get(model)))
+            workers.append(stack.enter_context(WorkerProcess(model, threads, files[-1])))
             workers[-1].turn(warmup)
-        samples, seconds = _rounds(workers, runs, min_seconds, progress or (lambda done, expected: None))
+        step = max(map(len, files)) or 1
+        samples, seconds = _rounds(workers, runs, min_seconds, step, progress or (lambda done, expected: None))
         warm = [worker.reload() for worker in workers]
+    names = [photo.name for photo in photos]
     timings = tuple(
-        _timing(models[i], workers[i], warm[i], samples[i], ratio(samples[i], samples[0]) if i else None)
-        for i in range(len(models))
+        _timing(
+            model,
+            workers[i],
+            warm[i],
+            samples[i],
+            by_photo(names, samples[i]) if files[i] else (),
+            ratio(samples[i], samples[0]) if i else None,
+        )
+        for i, model in enumerate(models)
     )
     return Measurement(threads, warmup, len(samples[0]), seconds, timings)
 
 
 def _rounds(
-    workers: Sequence[WorkerProcess], runs: int, min_seconds: float, progress: Callable[[int, int], None]
+    workers: Sequence[WorkerProcess],
+    runs: int,
+    min_seconds: float,
+    step: int,
+    progress: Callable[[int, int], None],
 ) -> tuple[list[list[float]], float]:
     samples: list[list[float]] = [[] for _ in workers]
-    order = list(range(len(workers)))
     settle_ms = SETTLE_MS if len(workers) > 1 else 0
     started = time.perf_counter()
-    for done in _until(runs, min_seconds, started):
-        for i in order:
-            samples[i].append(workers[i].turn(1, settle_ms)[0])
-        order.reverse()
-        progress(done, max(runs, round(done * min_seconds / (time.perf_counter() - started))))
+    for done in _until(runs, min_seconds, step, started):
+        photo_pass, photo = divmod(done - 1, step)
+        order = range(len(workers))
+        for i in order if (photo_pass + photo) % 2 == 0 else reversed(order):
+            samples[i].append(workers[i].turn(1, settle_ms, inputs=done - 1)[0])
+        progress(done, max(-(-runs // step) * step, round(done * min_seconds / (time.perf_counter() - started))))
     return samples, time.perf_counter() - started
 
 
-def _until(runs: int, min_seconds: float, started: float) -> Iterator[int]:
+def _until(runs: int, min_seconds: float, step: int, started: float) -> Iterator[int]:
+    """Count from 1 to at least `runs`, to a multiple of `step`, and until the time is over."""
     done = 0
-    while done < runs or (time.perf_counter() - started < min_seconds and done < MAX_ROUNDS):
+    while done < runs or done % step or (time.perf_counter() - started < min_seconds and done < MAX_ROUNDS):
         done += 1
         yield done
 
 
 def _timing(
-    model: Path, worker: WorkerProcess, warm_ms: float, samples: list[float], against: Ratio | None
+    model: Path,
+    worker: WorkerProcess,
+    warm_ms: float,
+    samples: list[float],
+    photos: tuple[PhotoTiming, ...],
+    against: Ratio | None,
 ) -> ModelTiming:
     return ModelTiming(
         model=str(model),
@@ -161,6 +198,7 @@ def _timing(
         rss_before_load_kib=worker.facts["rss_before_load_kib"],
         samples_ms=tuple(samples),
         invoke=summarize(samples),
+        photos=photos,
         ratio_to_first=against,
     )
 
@@ -175,17 +213,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--warmup", type=int, default=5)
     parser.add_argument("--min-seconds", type=float, default=0.0)
-    options = parser.parse_args(argv)
+    parser.add_argument("--images", type=Path, help="folder of photographs; the bundled ones if not given")
+    options = vars(parser.parse_args(argv))
     try:
-        result = measure(**vars(options))
+        photos = find_photos(options.pop("images"))
+        result = measure(photos=photos, **options)
     except MaskConverError as error:
         parser.error(str(error))
-    print(f"{'p50':>9} {'p90':>9} {'p95':>9} {'min':>9} {'std':>8}  {'ratio to first':<22} model")
+    print(f"{'median':>9} {'p90':>9} {'worst':>9} {'noise':>9}  {'ratio to first':<22} model (slowest photograph)")
     for timing in result.models:
-        s, r = timing.invoke, timing.ratio_to_first
-        times = f"{s.p50:9.3f} {s.p90:9.3f} {s.p95:9.3f} {s.min:9.3f} {s.std:8.3f}"
+        r = timing.ratio_to_first
         against = f"{r.median:.3f} [{r.p25:.3f}, {r.p75:.3f}]" if r else "1"
-        print(f"{times}  {against:<22} {timing.model}")
+        print(f"{_figures(timing)}  {against:<22} {timing.model} ({_slowest(timing)})")
+
+
+def _figures(timing: ModelTiming) -> str:
+    found, half = timing.spread, timing.invoke.middle_half
+    figures: tuple[float | None, ...] = (timing.invoke.p50, timing.invoke.p90, None, half and half[1] - half[0])
+    if found is not None:
+        figures = (found.median, found.p90, found.worst, found.noise)
+    return " ".join(" " * 9 if figure is None else f"{figure:9.3f}" for figure in figures)
+
+
+def _slowest(timing: ModelTiming) -> str:
+    return "on noise: it has no model card" if timing.spread is None else timing.spread.worst_photo
 
 
 if __name__ == "__main__":

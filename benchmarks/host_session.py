@@ -1,17 +1,19 @@
 """Everything there is to measure on the host: each runtime and number of threads, stages and operator times."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from maskconver_mobile.benchmarks import environment
 from maskconver_mobile.benchmarks.host import ModelTiming, measure
 from maskconver_mobile.benchmarks.models import ModelFile
+from maskconver_mobile.benchmarks.photos import ON_NOISE, find_photos
 from maskconver_mobile.benchmarks.profile import profile
 from maskconver_mobile.benchmarks.results import Machine, Result
+from maskconver_mobile.benchmarks.spread import drift_in_turn
 from maskconver_mobile.benchmarks.stages import measure_stages
-from maskconver_mobile.benchmarks.stats import THROTTLED, drift
+from maskconver_mobile.benchmarks.stats import THROTTLED
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class HostOptions:
         warmup: runs of each model before them.
         min_seconds: go on until the timed rounds have lasted this long.
         profile: operator times as well.
-        image: a photograph for the stages; the bundled one where None.
+        photos: photographs to run on; the bundled ones where empty.
     """
 
     threads: tuple[int, ...] = (2,)
@@ -32,7 +34,7 @@ class HostOptions:
     warmup: int = 5
     min_seconds: float = 0.0
     profile: bool = False
-    image: Path | None = None
+    photos: tuple[Path, ...] = ()
 
 
 def benchmark_host(
@@ -53,6 +55,7 @@ def benchmark_host(
         MaskConverError: a model cannot be loaded, or dies.
     """
     found = environment.record()
+    photos = options.photos or find_photos()
     for threads in options.threads:
         words = f"{len(models)} models, {threads} threads" if len(models) > 1 else f"{threads} threads"
         timings = measure(
@@ -61,18 +64,25 @@ def benchmark_host(
             runs=options.runs,
             warmup=options.warmup,
             min_seconds=options.min_seconds,
+            photos=photos,
             progress=partial(progress, words),
         ).models
         for model, timing in zip(models, timings, strict=True):
             progress(f"{model.path.name}: stages and operators", 0, 1)
-            keep(_result(model, timing, threads, options))
+            keep(_result(model, timing, threads, options, photos))
     return Machine("host", environment=found, warnings=environment.busy_warning(found))
 
 
-def _result(model: ModelFile, timing: ModelTiming, threads: int, options: HostOptions) -> Result:
-    slower = drift(timing.samples_ms)
+def _result(
+    model: ModelFile, timing: ModelTiming, threads: int, options: HostOptions, photos: Sequence[Path]
+) -> Result:
+    slower = drift_in_turn(timing.samples_ms, timing.photos)
     warnings = (f"slowed down by {slower - 1:.0%} from its first quarter to its last",)
-    stages = measure_stages(model.path, threads, options.runs, options.image)[0] if model.card else {}
+    by_photo, stages = timing.photos, {}
+    if model.card:
+        found = measure_stages(model.path, threads, options.runs, photos)
+        stages = found.stages
+        by_photo = tuple(replace(photo, stages=own) for photo, own in zip(by_photo, found.photos, strict=True))
     return Result(
         machine="host",
         **model.facts,
@@ -82,6 +92,7 @@ def _result(model: ModelFile, timing: ModelTiming, threads: int, options: HostOp
         threads=threads,
         invoke=timing.invoke,
         samples_ms=timing.samples_ms,
+        photos=by_photo,
         load_cold_ms=timing.load_cold_ms,
         load_warm_ms=timing.load_warm_ms,
         first_invoke_ms=timing.first_invoke_ms,
@@ -90,6 +101,6 @@ def _result(model: ModelFile, timing: ModelTiming, threads: int, options: HostOp
         drift=slower,
         ratio_to_first=timing.ratio_to_first,
         stages=stages,
-        profile=profile(model.path, threads) if options.profile else None,
-        warnings=warnings if slower > THROTTLED else (),
+        profile=profile(model.path, threads, photos=photos) if options.profile else None,
+        warnings=(*(warnings if slower > THROTTLED else ()), *(() if timing.photos else ON_NOISE)),
     )

@@ -3,12 +3,15 @@
 That API's binary interface is unpublished: this runs in a process of its own (see `profile.py`), so that a change in
 it can end nothing but this process.
 
-    python -m maskconver_mobile.benchmarks.litert_profile model.tflite THREADS RUNS out.json
+    python -m maskconver_mobile.benchmarks.litert_profile model.tflite THREADS RUNS out.json [INPUT...]
+
+RUNS are those of each INPUT, a file of raw values for the model's only input; without one it runs on noise.
 """
 
 import ctypes
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,7 +71,7 @@ class Library:
 
 
 class ProfiledModel:
-    """A model compiled for the CPU with profiling on, its input buffers filled."""
+    """A model compiled for the CPU with profiling on, its input buffers filled with noise."""
 
     def __init__(self, model: str, threads: int) -> None:
         self._library = library = Library()
@@ -80,6 +83,7 @@ class ProfiledModel:
         self._set(options, b"xnnpack", f"num_threads = {threads}\n".encode())
         self._compiled = library.make("LiteRtCreateCompiledModel", self._environment, handle, options)
         self._signature = library.make("LiteRtGetModelSignature", handle, ctypes.c_size_t(0))
+        self._sizes: list[int] = []
         self._inputs = self._buffers("Input")
         self._outputs = self._buffers("Output")
         self._profiler = library.make("LiteRtCompiledModelGetProfiler", self._compiled)
@@ -105,14 +109,25 @@ class ProfiledModel:
             )
             if kind == "Input":
                 needed = self._library.make("LiteRtGetTensorBufferRequirementsBufferSize", needs, kind=size).value
-                self._fill(buffers[i], np.dtype(DTYPES[ranked[0]]), needed)
+                self._sizes.append(needed)
+                dtype = np.dtype(DTYPES[ranked[0]])
+                self._fill(buffers[i], random_array((needed // dtype.itemsize,), dtype).tobytes())
         return buffers
 
-    def _fill(self, buffer: Any, dtype: np.dtype[Any], size: int) -> None:
+    def feed(self, data: bytes) -> None:
+        """Set the model's only input.
+
+        Raises:
+            ValueError: it has several, or takes fewer bytes.
+        """
+        if len(self._sizes) != 1 or len(data) > self._sizes[0]:
+            raise ValueError(f"{len(data)} bytes of raw values do not fit inputs of {self._sizes} bytes")
+        self._fill(self._inputs[0], data)
+
+    def _fill(self, buffer: Any, data: bytes) -> None:
         address = ctypes.c_void_p()
         handle = ctypes.c_void_p(buffer)
         self._library.call("LiteRtLockTensorBuffer", handle, ctypes.byref(address), LOCK_WRITE)
-        data = random_array((size // dtype.itemsize,), dtype).tobytes()
         ctypes.memmove(address, data, len(data))
         self._library.call("LiteRtUnlockTensorBuffer", handle)
 
@@ -124,11 +139,14 @@ class ProfiledModel:
             *(self._compiled, size(0), size(len(self._inputs)), self._inputs, size(len(self._outputs)), self._outputs),
         )
 
-    def events(self, runs: int) -> list[Event]:
-        """What the profiler recorded in that many runs, in order."""
+    def events(self, runs: int, inputs: Sequence[bytes]) -> list[Event]:
+        """What the profiler recorded in that many runs of each input, in order; without one, of what is there."""
         self._library.call("LiteRtStartProfiler", self._profiler)
-        for _ in range(runs):
-            self.run()
+        for data in inputs or (None,):
+            if data is not None:
+                self.feed(data)
+            for _ in range(runs):
+                self.run()
         self._library.call("LiteRtStopProfiler", self._profiler)
         count = self._library.make("LiteRtGetNumProfilerEvents", self._profiler, kind=ctypes.c_int).value
         events = (Event * count)()
@@ -186,12 +204,14 @@ def operator_names(model: str) -> list[str]:
 
 def main() -> None:
     """Profile the model that the command line names and write the averages as JSON."""
-    model, threads, runs, output = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    profiled = ProfiledModel(model, threads)
+    model, threads, runs, output, *files = sys.argv[1:]
+    inputs = [Path(file).read_bytes() for file in files]
+    profiled = ProfiledModel(model, int(threads))
     for _ in range(3):
         profiled.run()
-    result = summarize_events(profiled.events(runs), runs, operator_names(model))
-    output.write_text(json.dumps(result), encoding="utf-8")
+    events = profiled.events(int(runs), inputs)
+    result = summarize_events(events, int(runs) * max(len(inputs), 1), operator_names(model))
+    Path(output).write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -70,21 +70,27 @@ def _model(path: Path) -> ModelFile:
         raise MaskConverError(f"{path}: expected a model file ending in {', '.join(RUNTIMES)}")
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    return ModelFile(path, digest, len(content), _card(path, content))
+    return ModelFile(path, digest, len(content), card_of(path))
 
 
-def _card(path: Path, content: bytes) -> ModelCard | None:
+def card_of(path: Path) -> ModelCard | None:
+    """The card of a model file; None where it has none, or is damaged, of which the measurement itself tells more.
+
+    Raises:
+        MaskConverError: the card is not readable, or the file is missing.
+    """
     text: str | bytes | None
-    if path.suffix == ".tflite":
-        from maskconver_mobile.tflite_file import read_metadata
+    try:
+        if path.suffix == ".tflite":
+            from maskconver_mobile.tflite_file import read_metadata
 
-        text = read_metadata(content, str(path)).get(KEY)
-    else:
-        from maskconver_mobile.benchmarks.worker import OnnxRunner
+            text = read_metadata(path.read_bytes(), str(path)).get(KEY)
+        else:
+            from maskconver_mobile.benchmarks.worker import OnnxRunner
 
-        try:
-            session = OnnxRunner(str(path), 1, None).session
-        except Exception:  # the measurement itself says what is wrong with the file
-            return None
-        text = session.get_modelmeta().custom_metadata_map.get(KEY)
+            text = OnnxRunner(str(path), 1).session.get_modelmeta().custom_metadata_map.get(KEY)
+    except FileNotFoundError as error:
+        raise MaskConverError(f"{path}: no such model file") from error
+    except Exception:  # the runtimes' exceptions share no base class
+        return None
     return None if text is None else ModelCard.from_json(text, str(path))

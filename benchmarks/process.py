@@ -2,16 +2,13 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
-
-import numpy as np
 
 from maskconver_mobile.benchmarks import worker
 from maskconver_mobile.errors import MaskConverError
@@ -36,35 +33,30 @@ class WorkerProcess:
         peak_rss_kib: largest resident memory so far.
     """
 
-    def __init__(self, model: Path, threads: int, inputs: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, model: Path, threads: int, inputs: Sequence[Path] = ()) -> None:
         if not model.is_file():
             raise MaskConverError(f"{model}: no such model file")
         self._model = model
         self._command = module_command(worker.__name__, str(model), "--threads", str(threads))
-        self._inputs = inputs
+        self._command += ["--inputs", *map(str, inputs)] if inputs else []
         self.facts: dict[str, Any] = {}
         self.peak_rss_kib = 0
 
     def __enter__(self) -> "WorkerProcess":
         self._log: IO[bytes] = tempfile.TemporaryFile()
-        with tempfile.TemporaryDirectory() as folder:
-            if self._inputs is not None:
-                path = os.path.join(folder, "inputs.npz")
-                np.savez(path, **self._inputs)
-                self._command += ["--inputs", path]
-            self._process = subprocess.Popen(  # noqa: S603
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-                text=True,
-                start_new_session=True,
-            )
-            try:
-                self.facts = self._read()
-            except BaseException:
-                self.__exit__()
-                raise
+        self._process = subprocess.Popen(  # noqa: S603
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            self.facts = self._read()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,13 +64,15 @@ class WorkerProcess:
         self._process.communicate()
         self._log.close()
 
-    def turn(self, runs: int, settle_ms: int = 0) -> list[float]:
+    def turn(self, runs: int, settle_ms: int = 0, inputs: int = 0) -> list[float]:
         """Times of `runs` runs in a row, in milliseconds, after untimed ones of `settle_ms` in all.
+
+        `inputs` counts through the input files, again and again.
 
         Raises:
             MaskConverError: the process died.
         """
-        answer = self._ask(f"turn {settle_ms} {runs}\n")
+        answer = self._ask(f"turn {inputs} {settle_ms} {runs}\n")
         self.peak_rss_kib = answer["peak_rss_kib"]
         return list(answer["samples_ms"])
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from maskconver_mobile.benchmarks import litert_profile, worker
+from maskconver_mobile.benchmarks.models import card_of
+from maskconver_mobile.benchmarks.photos import PreparedPhotos, find_photos
 from maskconver_mobile.benchmarks.process import module_command
 from maskconver_mobile.errors import MaskConverError
 
@@ -94,13 +96,19 @@ def by_type(operators: Iterable[Operator]) -> tuple[OperatorType, ...]:
     return tuple(sorted(found, key=lambda group: -group.ms))
 
 
-def profile(model: Path, threads: int = 2, runs: int = 20) -> Profile:
-    """Time every operator of a model on random input.
+def profile(model: Path, threads: int = 2, runs: int = 20, photos: Sequence[Path] | None = None) -> Profile:
+    """Time every operator of a model, on photographs in turn or, where it has no card, on noise.
+
+    Args:
+        model: a .tflite, .onnx or .ort file.
+        threads: threads of the CPU kernels.
+        runs: how often at least; every photograph equally often.
+        photos: image files; the bundled ones if not given.
 
     Where the runtime can give no profile, the result's `missing` says why; that is no error.
 
     Raises:
-        MaskConverError: the file is missing or no model file.
+        MaskConverError: the file is missing or no model file, or a photograph cannot be read.
     """
     if not model.is_file():
         raise MaskConverError(f"{model}: no such model file")
@@ -108,15 +116,19 @@ def profile(model: Path, threads: int = 2, runs: int = 20) -> Profile:
         runtime = worker.runtime_of(str(model))
     except ValueError as error:
         raise MaskConverError(f"{model}: {error}") from error
-    try:
-        raw = {"litert": _litert, "onnxruntime": _onnxruntime}[runtime](model, threads, runs)
-    except (ValueError, OSError, subprocess.SubprocessError) as error:
-        return Profile(str(model), threads, runs, missing=" ".join(str(error).split()))
+    with PreparedPhotos(find_photos() if photos is None else photos) as prepared:
+        inputs = prepared.inputs(card_of(model))
+        each = -(-runs // max(len(inputs), 1))
+        runs = each * max(len(inputs), 1)
+        try:
+            raw = {"litert": _litert, "onnxruntime": _onnxruntime}[runtime](model, threads, each, inputs)
+        except (ValueError, OSError, subprocess.SubprocessError) as error:
+            return Profile(str(model), threads, runs, missing=" ".join(str(error).split()))
     operators = tuple(Operator(**operator) for operator in raw["operators"])
     return Profile(str(model), threads, runs, raw["wall_ms"], operators)
 
 
-def _litert(model: Path, threads: int, runs: int) -> dict[str, Any]:
+def _litert(model: Path, threads: int, each: int, inputs: Sequence[Path]) -> dict[str, Any]:
     try:
         version = importlib.metadata.version("ai-edge-litert")
     except importlib.metadata.PackageNotFoundError as error:
@@ -125,7 +137,8 @@ def _litert(model: Path, threads: int, runs: int) -> dict[str, Any]:
         raise ValueError(f"operator times need ai-edge-litert {', '.join(litert_profile.VERSIONS)}; this is {version}")
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "profile.json"
-        command = module_command(litert_profile.__name__, str(model), str(threads), str(runs), str(output))
+        words = (str(model), str(threads), str(each), str(output), *map(str, inputs))
+        command = module_command(litert_profile.__name__, *words)
         done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
         if done.returncode != 0:
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
@@ -136,17 +149,21 @@ def _litert(model: Path, threads: int, runs: int) -> dict[str, Any]:
     return result
 
 
-def _onnxruntime(model: Path, threads: int, runs: int) -> dict[str, Any]:
+def _onnxruntime(model: Path, threads: int, each: int, inputs: Sequence[Path]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            runner = worker.OnnxRunner(str(model), threads, None, profile_prefix=f"{folder}/trace")
+            runner = worker.OnnxRunner(str(model), threads, profile_prefix=f"{folder}/trace")
         except ImportError as error:
             raise ValueError("ONNX Runtime is not installed; pip install onnxruntime") from error
-        warmup = 3
-        for _ in range(warmup + runs):
+        feeder, warmup, count = worker.Feeder(runner, list(map(str, inputs))), 3, max(len(inputs), 1)
+        feeder.feed(0)
+        for _ in range(warmup):
+            runner.invoke()
+        for turn in range(each * count):
+            feeder.feed(turn)
             runner.invoke()
         events = json.loads(Path(runner.session.end_profiling()).read_text(encoding="utf-8"))
-    return summarize_trace(events, warmup, runs)
+    return summarize_trace(events, warmup, each * count)
 
 
 def summarize_trace(events: Sequence[dict[str, Any]], warmup: int, runs: int) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from maskconver_mobile.tflite_file import read_tflite
 
 FLOAT, BASELINE = "float32", "full-integer reference"
 RUNTIMES = {"LiteRT": ".tflite", "ONNX Runtime": ".onnx"}
-THREADS, RUNS = 2, 15
+THREADS, RUNS = 2, 21
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,15 @@ def full_integer(
 
 def measure_models(runtime: str, models: dict[str, Path], truth: GroundTruth, *, judged: bool) -> list[Row]:
     """A row per model; one without a card has a latency only, and very slow ones have no agreement if not judged."""
-    measured = measure(list(models.values()), threads=THREADS, runs=RUNS, warmup=2).models
+    card = Segmenter(models[FLOAT]).card
+    cards = dict.fromkeys(models.values(), card)
+    measured = measure(list(models.values()), threads=THREADS, runs=RUNS, warmup=2, cards=cards).models
     timings = dict(zip(models, measured, strict=True))
-    size = Segmenter(models[FLOAT]).card.input_size
     complete = [name for name in models if name != BASELINE]
     quality: dict[str, float] = {}
     if judged:
         found = evaluate([models[name] for name in complete], truth, workers=os.cpu_count() or 1)
-        quality = {name: 100 * one.all.pq for name, one in zip(complete, found, strict=True)}
+        quality = {name: 100 * one.quality.all.pq for name, one in zip(complete, found, strict=True)}
     images = [sample.image for sample in truth.samples]
     rows = []
     for name, path in models.items():
@@ -130,8 +131,8 @@ def measure_models(runtime: str, models: dict[str, Path], truth: GroundTruth, *,
         compared = name in complete[1:] and (judged or not slow)
         agreement = 100 * (1 - measure_loss(models[FLOAT], path, images)) if compared else None
         megabytes = path.stat().st_size / 1e6
-        rows.append(Row(runtime, name, size, megabytes, timings[name], quality.get(name), agreement))
-        click.echo(f"{runtime} {name} {size}: {timings[name].invoke.p50:.1f} ms, {agreement}", err=True)
+        rows.append(Row(runtime, name, card.input_size, megabytes, timings[name], quality.get(name), agreement))
+        click.echo(f"{runtime} {name} {card.input_size}: {timings[name].invoke.p50:.1f} ms, {agreement}", err=True)
     return rows
 
 
@@ -151,14 +152,17 @@ def report(rows: Sequence[Row], images: int) -> str:
         f"Written by `python -m maskconver_mobile.benchmarks.quantization`. {host.get('cpu', 'unknown processor')}, "
         f"{THREADS} threads; {packages}.",
         f"Panoptic quality, and agreement (pixels of the category that float32 gives them), over {images} images, in "
-        "points. The last column says how many times faster than float32 of the same runtime, median over rounds that "
-        "take turns (quartiles).",
+        "points. Milliseconds are the median and the slowest of the bundled photographs. The last column says how many "
+        "times faster than float32 of the same runtime, median over rounds that take turns (quartiles).",
         "",
-        "| input | runtime | model | size, MB | of float32 | PQ | PQ lost | agreement | p50 ms | times faster |",
+        "| input | runtime | model | size, MB | of float32 | PQ | PQ lost | agreement | ms | times faster |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         plain = next(r for r in rows if (r.runtime, r.model, r.size) == (row.runtime, FLOAT, row.size))
+        found = row.latency.spread
+        if found is None:
+            raise ValueError(f"{row.model} was not run on photographs")
         lost = None if row.quality is None or plain.quality is None else plain.quality - row.quality
         cells = [
             f"{row.size[0]}x{row.size[1]}",
@@ -167,7 +171,7 @@ def report(rows: Sequence[Row], images: int) -> str:
             f"{row.megabytes:.2f}",
             f"{row.megabytes / plain.megabytes:.0%}",
             *("" if value is None else f"{value:.2f}" for value in (row.quality, lost, row.agreement)),
-            f"{row.latency.invoke.p50:.1f}",
+            f"{found.median:.1f} to {found.worst:.1f}",
             times_faster(row),
         ]
         lines.append(f"| {' | '.join(cells)} |")

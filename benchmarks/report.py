@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from maskconver_mobile.benchmarks import svg
 from maskconver_mobile.benchmarks.profile import by_type
 from maskconver_mobile.benchmarks.results import Machine, Report, Result
+from maskconver_mobile.benchmarks.spread import stages_spread
 from maskconver_mobile.benchmarks.stages import STAGES
+from maskconver_mobile.benchmarks.stats import Statistics, summarize
 from maskconver_mobile.files import write_atomically
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 EMULATED = "emulated"
 TOP_OPERATORS = 15
-SHORT = ("p50 ms", "p90 ms", "p95 ms", "mean ms", "ratio to first", "peak MiB")
+SHORT = ("median ms", "p90 ms", "slowest photograph", "noise ms", "ratio to first", "peak MiB")
 
 
 def _milliseconds(value: float | None) -> str:
@@ -36,10 +38,26 @@ def _ratio(result: Result) -> str:
     return "" if found is None else f"{found.median:.3f} [{found.p25:.3f}, {found.p75:.3f}]"
 
 
+def _p90(result: Result) -> str:
+    return _milliseconds(result.invoke.p90 if result.spread is None else result.spread.p90)
+
+
+def _slowest(result: Result) -> str:
+    return "" if result.spread is None else f"{result.spread.worst:.2f} {result.spread.worst_photo}"
+
+
+def _noise(result: Result) -> str:
+    if result.spread is not None:
+        return _milliseconds(result.spread.noise)
+    half = result.invoke.middle_half
+    return "" if half is None else _milliseconds(half[1] - half[0])
+
+
 LATENCY: tuple[tuple[str, Callable[[Result], str]], ...] = (
-    ("p50 ms", lambda r: _milliseconds(r.invoke.p50)),
-    ("p90 ms", lambda r: _milliseconds(r.invoke.p90)),
-    ("p95 ms", lambda r: _milliseconds(r.invoke.p95)),
+    ("median ms", lambda r: _milliseconds(r.typical_ms)),
+    ("p90 ms", _p90),
+    ("slowest photograph", _slowest),
+    ("noise ms", _noise),
     ("mean ms", lambda r: _milliseconds(r.invoke.mean)),
     ("std ms", lambda r: _milliseconds(r.invoke.std)),
     ("min ms", lambda r: _milliseconds(r.invoke.min)),
@@ -48,6 +66,7 @@ LATENCY: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("first run ms", lambda r: _milliseconds(r.first_invoke_ms)),
 )
 SIZES: tuple[tuple[str, Callable[[Result], str]], ...] = (
+    ("photographs", lambda r: str(len(r.photos) or "")),
     ("runs", lambda r: str(r.invoke.count)),
     ("peak MiB", lambda r: _mebibytes(r.peak_rss_kib)),
     ("file MiB", lambda r: f"{r.size_bytes / 2**20:.2f}"),
@@ -55,7 +74,11 @@ SIZES: tuple[tuple[str, Callable[[Result], str]], ...] = (
 
 
 def rows(report: Report) -> Iterator[list[str]]:
-    """Rows of the table, the header first; latency cells of emulated machines hold that word instead."""
+    """Rows of the table, the header first; latency cells of emulated machines hold that word instead.
+
+    Median, p90 and slowest are over photographs, noise is the middle half of one photograph's runs. A model that ran
+    on noise has the median, p90 and middle half of its runs there.
+    """
     yield ["machine", "model", *(name for name, _ in (*LATENCY, *SIZES))]
     for result in report.results:
         emulated = report.machine_of(result).emulated
@@ -69,7 +92,7 @@ def table(report: Report) -> "Table":
 
     header, *lines = rows(report)
     shown = [i for i, name in enumerate(header) if name in SHORT and any(line[i] for line in lines)]
-    found = Table("model", title="Latency of the model's run, ms")
+    found = Table("model", title="Latency of the model's run over photographs, ms")
     for i in shown:
         found.add_column(header[i].removesuffix(" ms"), justify="right", no_wrap=True)
     for result, line in zip(report.results, lines, strict=True):
@@ -110,6 +133,7 @@ def to_html(report: Report) -> str:
             "".join(f'<p class="note">{escape(note)}</p>' for note in notes(report)),
             _section("Results", _table(list(rows(report))) if report.results else ""),
             _section("Latency distribution", _distribution(real)),
+            _section("By photograph (medians)", _by_photo(real)),
             _section("256 and 640 pixels, side by side", _by_size(real)),
             _section("Stages, from file to segments (medians)", _stages(real)),
             "".join(_section(f"Operators: {r.machine}, {r.title}", _operators(r)) for r in real if r.profile),
@@ -141,9 +165,27 @@ def _distribution(results: Sequence[Result]) -> str:
     if not results:
         return ""
     legend = (
-        "<p>Every dot is one run; box: p25 to p75; thick line: median (mean where there is none); red line: p90.</p>"
+        "<p>Every dot is one photograph, or one run of a model that ran on noise; box: p25 to p75; thick line: median "
+        "(mean where there is none); red line: p90.</p>"
     )
-    return legend + svg.boxes([(_label(r), r.invoke, r.samples_ms) for r in results], "ms")
+    return legend + svg.boxes([(_label(r), *_dots(r)) for r in results], "ms")
+
+
+def _dots(result: Result) -> tuple[Statistics, Sequence[float]]:
+    if not result.photos:
+        return result.invoke, result.samples_ms
+    found = [photo.invoke.typical for photo in result.photos]
+    return summarize(found), found
+
+
+def _by_photo(results: Sequence[Result]) -> str:
+    ran = [result for result in results if result.photos]
+    if not ran:
+        return ""
+    names = dict.fromkeys(photo.photo for result in ran for photo in result.photos)
+    times = [{photo.photo: f"{photo.invoke.typical:.2f}" for photo in result.photos} for result in ran]
+    lines = [[name, *(own.get(name, "") for own in times)] for name in names]
+    return _table([["photograph", *map(_label, ran)], *lines])
 
 
 def _by_size(results: Sequence[Result]) -> str:
@@ -154,7 +196,7 @@ def _by_size(results: Sequence[Result]) -> str:
     for result in sized:
         if result.input_size is not None:
             key = f"{result.recipe}; {result.machine}, {result.runtime}, {result.threads} threads"
-            groups.setdefault(key, {})[result.input_size[0]] = result.invoke.typical
+            groups.setdefault(key, {})[result.input_size[0]] = result.typical_ms
     lines = [(f"{size} px: {key}", ms) for key, group in groups.items() for size, ms in sorted(group.items())]
     return svg.bars(lines, "ms")
 
@@ -162,7 +204,17 @@ def _by_size(results: Sequence[Result]) -> str:
 def _stages(results: Sequence[Result]) -> str:
     staged = [result for result in results if result.stages]
     lines = [(_label(r), [r.stages[stage].typical for stage in STAGES]) for r in staged]
-    return svg.stacked(lines, STAGES, "ms") if lines else ""
+    if not lines:
+        return ""
+    totals = [(_label(r), stages_spread(r.photos)) for r in staged]
+    cells = [
+        [label, f"{s.median:.2f}", f"{s.p90:.2f}", f"{s.worst:.2f} {s.worst_photo}"]
+        for label, s in totals
+        if s is not None
+    ]
+    return svg.stacked(lines, STAGES, "ms") + _table(
+        [["all stages together, over photographs", "median ms", "p90 ms", "slowest photograph"], *cells]
+    )
 
 
 def _operators(result: Result) -> str:

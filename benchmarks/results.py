@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from maskconver_mobile.benchmarks.profile import Operator, Profile
+from maskconver_mobile.benchmarks.spread import PhotoTiming, Spread, spread
 from maskconver_mobile.benchmarks.stats import Ratio, Statistics
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import write_atomically
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, SCHEMA)
+"""Reports of schema 1 have no `photos`: their models ran on noise."""
+
 MAX_BYTES = 256 << 20
 
 
@@ -37,6 +41,7 @@ class Result:
         cores: mask of the cores it was bound to, such as `0xf0`, or empty.
         invoke: timings of the model's run alone.
         samples_ms: every timing in the order taken; empty where the runner tells only its averages.
+        photos: the same by photograph; empty for a model that ran on noise, as nobody knows what it takes.
         load_cold_ms: first load in a fresh process.
         load_warm_ms: second load in that process.
         first_invoke_ms: first run after the first load.
@@ -63,6 +68,7 @@ class Result:
     accelerator: str = "cpu"
     cores: str = ""
     samples_ms: tuple[float, ...] = ()
+    photos: tuple[PhotoTiming, ...] = ()
     load_cold_ms: float | None = None
     load_warm_ms: float | None = None
     first_invoke_ms: float | None = None
@@ -80,6 +86,16 @@ class Result:
         count = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         parts = [Path(self.model).name, self.runtime, count]
         return ", ".join([*parts, *filter(None, (self.accelerator.replace("cpu", ""), self.cores))])
+
+    @property
+    def spread(self) -> Spread | None:
+        """The time over photographs; None if it ran on none."""
+        return spread(self.photos)
+
+    @property
+    def typical_ms(self) -> float:
+        """The median over photographs, or over runs where there are none."""
+        return self.invoke.typical if self.spread is None else self.spread.median
 
 
 @dataclass(frozen=True)
@@ -151,8 +167,8 @@ class Report:
             raise MaskConverError(f"{path}: cannot be read ({error.strerror})") from error
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise MaskConverError(f"{path}: is no JSON file that `benchmark` wrote ({error!r})") from error
-        if schema != SCHEMA:
-            raise MaskConverError(f"{path}: has schema {schema!r} and this version reads {SCHEMA}")
+        if schema not in READABLE:
+            raise MaskConverError(f"{path}: has schema {schema!r} and this version reads {READABLE}")
         try:
             return cls(
                 created=str(raw["created"]),
@@ -173,6 +189,10 @@ def _result(raw: dict[str, Any]) -> Result:
     values = dict(raw)
     values["invoke"] = Statistics(**raw["invoke"])
     values["stages"] = {name: Statistics(**stage) for name, stage in raw["stages"].items()}
+    photos = raw.get("photos", ())
+    values["photos"] = tuple(
+        PhotoTiming(p["photo"], Statistics(**p["invoke"]), tuple(p["samples_ms"]), dict(p["stages"])) for p in photos
+    )
     values["samples_ms"], values["warnings"] = tuple(raw["samples_ms"]), tuple(raw["warnings"])
     if raw["input_size"]:
         values["input_size"] = tuple(raw["input_size"])

@@ -2,7 +2,8 @@
 
     python -m maskconver_mobile.benchmarks.results_page --output benchmarks/RESULTS.md
 
-Every comparison is interleaved in one run; a ratio is the median over rounds, with its quartiles.
+Every comparison is interleaved in one run over the bundled photographs; a ratio is the median over rounds, of which
+each runs one photograph through all models, with its quartiles.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from maskconver_mobile.benchmarks.environment import record
 from maskconver_mobile.benchmarks.host import Measurement, ModelTiming, measure
+from maskconver_mobile.benchmarks.models import card_of
+from maskconver_mobile.benchmarks.photos import find_photos
 from maskconver_mobile.benchmarks.profile import Profile, profile
 from maskconver_mobile.card import Level
 from maskconver_mobile.converters.checkpoint import read_checkpoint
@@ -35,6 +38,8 @@ SIZES = (256, 640)
 LEVELS: tuple[Level, ...] = ("heads", "masks", "panoptic")
 TARGETS: tuple[Target, ...] = ("reference", "cpu")
 OUTPUT_SIZE = (640, 640)
+RUNS = 21
+TIMES = ("median ms", "p90 ms", "slowest ms", "noise ms")
 SGEMM = """
 import numpy, time
 n = 1536
@@ -107,11 +112,17 @@ def speedup(model: ModelTiming) -> str:
 
 
 def timed(measurement: Measurement, labels: Sequence[Sequence[str]]) -> list[list[str]]:
-    """One row a model: labels, p50, p90, speed-up."""
-    return [
-        [*label, f"{m.invoke.p50:.1f}", f"{m.invoke.p90:.1f}", speedup(m)]
-        for label, m in zip(labels, measurement.models, strict=True)
-    ]
+    """One row a model: labels, `TIMES`, speed-up."""
+    return [[*label, *times(m), speedup(m)] for label, m in zip(labels, measurement.models, strict=True)]
+
+
+def times(model: ModelTiming) -> list[str]:
+    """The cells under `TIMES`."""
+    found = model.spread
+    if found is None:
+        raise ValueError(f"{model.model} was not run on photographs")
+    slowest = f"{found.worst:.1f} {Path(found.worst_photo).stem}"
+    return [f"{found.median:.1f}", f"{found.p90:.1f}", slowest, "" if found.noise is None else f"{found.noise:.2f}"]
 
 
 def targets_section(folder: Path, sizes: Sequence[int], seconds: float) -> Iterator[str]:
@@ -119,16 +130,16 @@ def targets_section(folder: Path, sizes: Sequence[int], seconds: float) -> Itera
     yield "## Reference and cpu target\n"
     yield (
         "`reference` is the plain graph, `cpu` the default. Interleaved in one run; the last column says how many "
-        "times faster than the reference, median over rounds (quartiles).\n"
+        "times faster than the reference, median over rounds (quartiles), each of one photograph.\n"
     )
     rows = []
     settings = [("float32", 2), ("float32", 1), ("float16", 2)]
     for size, level, (precision, threads) in itertools.product(sizes, LEVELS, settings):
         graphs = [Graph(size, level, target, precision) for target in TARGETS]
-        found = measure([g.make(folder) for g in graphs], threads=threads, runs=6, warmup=1, min_seconds=seconds)
+        found = measure([g.make(folder) for g in graphs], threads=threads, runs=RUNS, warmup=1, min_seconds=seconds)
         labels = [(str(g.size), g.level, g.precision, str(threads), g.target) for g in graphs]
         rows += timed(found, labels)
-    yield table(("input", "level", "weights", "threads", "target", "p50 ms", "p90 ms", "times faster"), rows) + "\n"
+    yield table(("input", "level", "weights", "threads", "target", *TIMES, "times faster"), rows) + "\n"
 
 
 def work_section(folder: Path, sizes: Sequence[int]) -> Iterator[str]:
@@ -178,20 +189,21 @@ def runtimes_section(folder: Path, sizes: Sequence[int], seconds: float) -> Iter
     rows = []
     for size in sizes:
         graphs = [Graph(size, "masks", t, suffix=suffix) for suffix in (".tflite", ".onnx") for t in TARGETS]
-        found = measure([g.make(folder) for g in graphs], threads=2, runs=6, warmup=1, min_seconds=2 * seconds)
+        found = measure([g.make(folder) for g in graphs], threads=2, runs=RUNS, warmup=1, min_seconds=2 * seconds)
         names = {".tflite": "LiteRT", ".onnx": "ONNX Runtime"}
         rows += timed(found, [(str(g.size), names[g.suffix], g.target) for g in graphs])
-    head = ("input", "runtime", "target", "p50 ms", "p90 ms", "times faster than LiteRT's reference")
+    head = ("input", "runtime", "target", *TIMES, "times faster than LiteRT's reference")
     yield table(head, rows) + "\n"
     yield "## ONNX against a straight export by tf2onnx (level masks, float32, 2 threads)\n"
     rows = []
     for size in sizes:
         written = [Graph(size, "masks", target, suffix=".onnx").make(folder) for target in TARGETS]
-        paths = [straight_export(folder, size), *written]
-        found = measure(paths, threads=2, runs=20, warmup=2, min_seconds=2 * seconds)
+        export, card = straight_export(folder, size), card_of(written[0])
+        cards = {export: card} if card else {}
+        found = measure([export, *written], threads=2, runs=RUNS, warmup=2, min_seconds=2 * seconds, cards=cards)
         labels = ("reference, traced and given to tf2onnx", "reference, written here", "cpu")
         rows += timed(found, [(str(size), label) for label in labels])
-    yield table(("input", "graph", "p50 ms", "p90 ms", "times faster than tf2onnx's"), rows) + "\n"
+    yield table(("input", "graph", *TIMES, "times faster than tf2onnx's"), rows) + "\n"
     yield (
         "The paper's table gives 17.12 ms (256) and 24.93 ms (640) on a device that it does not name; those figures "
         "are not comparable with these.\n"
@@ -207,6 +219,8 @@ def page(folder: Path, sizes: Sequence[int], seconds: float) -> str:
         "# Results\n",
         "Made by `make results` from the bundled checkpoint; nothing on this page is edited by hand. The numbers are "
         "of one server CPU and say how the graphs compare, not how fast a phone is.\n",
+        f"Times are of the model's run over {len(find_photos())} photographs: median, p90 and slowest of the "
+        "photographs' medians. Noise is the middle half of one photograph's runs, median over photographs.\n",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}, {versions}; "
         f"load average at the start {load}; {time.strftime('%Y-%m-%d')}.\n",
     ]

@@ -1,6 +1,6 @@
-"""The whole way from an image file to segments, stage by stage.
+"""The whole way from image files to segments, stage by stage.
 
-    python -m maskconver_mobile.benchmarks.stages model.tflite THREADS RUNS [photo.jpg]
+    python -m maskconver_mobile.benchmarks.stages model.tflite THREADS RUNS photo.jpg...
 
 Runs in a process of its own, so that the memory it reports is that of one model.
 """
@@ -8,35 +8,49 @@ Runs in a process of its own, so that the memory it reports is that of one model
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import maskconver_mobile
+import numpy as np
+
 from maskconver_mobile.benchmarks.process import module_command
 from maskconver_mobile.benchmarks.stats import Statistics, summarize
 from maskconver_mobile.errors import MaskConverError
 
 STAGES = ("decode", "preprocess", "invoke", "merge")
 TIMEOUT_S = 1800
-PHOTO = Path(maskconver_mobile.__file__).parent / "demo" / "astronaut.jpg"
 
 
-def measure_stages(
-    model: Path, threads: int, runs: int, image: Path | None = None
-) -> tuple[dict[str, Statistics], int]:
-    """Time each stage of `Segmenter.segment`, and the largest resident memory in KiB of the process that did it.
+@dataclass(frozen=True)
+class StageTimes:
+    """What `measure_stages` found.
+
+    Attributes:
+        stages: milliseconds of each stage, over all runs of all photographs.
+        photos: median milliseconds of each stage, for every photograph in the order given.
+        peak_rss_kib: largest resident memory of the process that did it.
+    """
+
+    stages: dict[str, Statistics]
+    photos: tuple[dict[str, float], ...]
+    peak_rss_kib: int
+
+
+def measure_stages(model: Path, threads: int, runs: int, photos: Sequence[Path]) -> StageTimes:
+    """Time each stage of `Segmenter.segment`.
 
     Args:
         model: a model file of ours.
         threads: threads of the runtime.
-        runs: how often, after two runs of warm-up.
-        image: a photograph; the bundled one if not given.
+        runs: how often at least, after two runs of warm-up; the photographs take turns, each equally often.
+        photos: image files.
 
     Raises:
-        MaskConverError: the model or the image cannot be read.
+        MaskConverError: the model or an image cannot be read.
     """
-    command = module_command(__name__, str(model), str(threads), str(runs))
-    command += [] if image is None else [str(image)]
+    command = module_command(__name__, str(model), str(threads), str(runs), *map(str, photos))
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
     except subprocess.TimeoutExpired as error:
@@ -45,17 +59,23 @@ def measure_stages(
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise MaskConverError(f"{model}: its stages cannot be measured: {last[0]}")
     answer = json.loads(done.stdout)
-    return {stage: summarize(samples) for stage, samples in answer["samples_ms"].items()}, answer["peak_rss_kib"]
+    samples = answer["samples_ms"]
+    return StageTimes(
+        {stage: summarize(samples[stage]) for stage in STAGES},
+        tuple({s: float(np.median(samples[s][i :: len(photos)])) for s in STAGES} for i in range(len(photos))),
+        answer["peak_rss_kib"],
+    )
 
 
-def _run(model: str, threads: int, runs: int, image: Path) -> dict[str, Any]:
+def _run(model: str, threads: int, runs: int, photos: Sequence[str]) -> dict[str, Any]:
     from maskconver_mobile.benchmarks.worker import peak_rss_kib
     from maskconver_mobile.segmenter import Segmenter
 
     segmenter = Segmenter(model, num_threads=threads)
     for _ in range(2):
-        segmenter.segment(image)
-    timings = [segmenter.segment(image).timings_ms for _ in range(runs)]
+        segmenter.segment(photos[0])
+    passes = -(-runs // len(photos))
+    timings = [segmenter.segment(photo).timings_ms for _ in range(passes) for photo in photos]
     return {
         "samples_ms": {stage: [timing[stage] for timing in timings] for stage in STAGES},
         "peak_rss_kib": peak_rss_kib(),
@@ -64,9 +84,9 @@ def _run(model: str, threads: int, runs: int, image: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Measure what the command line names and print JSON; a mistake of the user is one line and exit code 2."""
-    model, threads, runs, *photo = sys.argv[1:]
+    model, threads, runs, *photos = sys.argv[1:]
     try:
-        print(json.dumps(_run(model, int(threads), int(runs), Path(photo[0]) if photo else PHOTO)))
+        print(json.dumps(_run(model, int(threads), int(runs), photos)))
     except MaskConverError as error:
         sys.exit(str(error))
 

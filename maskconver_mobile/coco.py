@@ -61,6 +61,13 @@ class SegmentMap:
         segments = tuple(SegmentInfo(s.id, s.category_id) for s in result.segments)
         return cls(source, result.panoptic_map, segments)
 
+    @property
+    def category_map(self) -> NDArray[np.int32]:
+        """int32 [h, w]: the category id of each pixel, 0 for void; `segments` must name every id of the map."""
+        categories = {0: 0, **{s.id: s.category_id for s in self.segments}}
+        known = np.array(sorted(categories), np.int32)
+        return np.array([categories[int(i)] for i in known], np.int32)[np.searchsorted(known, self.ids)]
+
 
 @dataclass(frozen=True)
 class Annotation:

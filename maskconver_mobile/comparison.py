@@ -1,6 +1,6 @@
 """Two models on the same images, without ground truth: how far the second strays from the first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.coco import SegmentMap
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.image import load_image, preprocess
+from maskconver_mobile.image import Pixels, load_image, preprocess
 from maskconver_mobile.panoptic import PanopticResult
 from maskconver_mobile.quality import intersections
 from maskconver_mobile.runtimes import Tensors
 from maskconver_mobile.segmenter import Segmenter
+from maskconver_mobile.stability import CategoryMap, agreement, noisy_images, stable_pixels
 
 MATCH_IOU = 0.5
 IDENTICAL_DB = 200.0
@@ -29,6 +30,8 @@ class ImageComparison:
         image: its file.
         measures: by name, higher is better except for `max_abs`; absent where it is not defined.
             `pixel_agreement`: share of pixels with the same category.
+            `stable_agreement`: the same of the reference's stable pixels, absent where it has none.
+            `stable_share`: share of the pixels that are stable.
             `segment_overlap`: 2 x matches / all segments of both; a match has the same category and an IoU
             above 0.5.
             `matched_iou`: mean IoU of the matches.
@@ -43,9 +46,10 @@ class ImageComparison:
 
 @dataclass(frozen=True)
 class Summary:
-    """A measure over images."""
+    """A measure over images; `p10` is the 10th percentile, counted from the bad end."""
 
     mean: float
+    p10: float
     worst: float
     worst_image: Path
 
@@ -62,23 +66,31 @@ class Comparison:
         """Mean pixel agreement, as a fraction."""
         return self.summary()["pixel_agreement"].mean
 
+    @property
+    def stable_agreement(self) -> float | None:
+        """Mean agreement on stable pixels, as a fraction; None where it was not measured or no pixel is stable."""
+        found = self.summary().get("stable_agreement")
+        return None if found is None else found.mean
+
     def summary(self) -> dict[str, Summary]:
-        """Mean and worst of each measure over the images that have it."""
+        """Mean, 10th percentile and worst of each measure over the images that have it."""
         names = dict.fromkeys(name for one in self.images for name in one.measures)
         return {name: self._summarise(name) for name in names}
 
     def _summarise(self, name: str) -> Summary:
         found = [(one.measures[name], one.image) for one in self.images if name in one.measures]
-        pick = max if name.endswith(".max_abs") else min
-        worst, image = pick(found, key=lambda pair: pair[0])
-        return Summary(sum(value for value, _ in found) / len(found), worst, image)
+        values = [value for value, _ in found]
+        errors = name.endswith(".max_abs")
+        worst, image = (max if errors else min)(found, key=lambda pair: pair[0])
+        p10 = float(np.percentile(values, 90 if errors else 10))
+        return Summary(sum(values) / len(values), p10, worst, image)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: `images` (each `image` and its `measures`), `summary` by measure, and `skipped`."""
         return {
             "images": [{"image": str(one.image), "measures": one.measures} for one in self.images],
             "summary": {
-                name: {"mean": s.mean, "worst": s.worst, "worst_image": str(s.worst_image)}
+                name: {"mean": s.mean, "p10": s.p10, "worst": s.worst, "worst_image": str(s.worst_image)}
                 for name, s in self.summary().items()
             },
             "skipped": [{"image": str(path), "reason": reason} for path, reason in self.skipped],
@@ -86,7 +98,12 @@ class Comparison:
 
 
 def compare(
-    a: Segmenter, b: Segmenter, images: Sequence[Path], on_image: Callable[[], None] = lambda: None
+    a: Segmenter,
+    b: Segmenter,
+    images: Sequence[Path],
+    on_image: Callable[[], None] = lambda: None,
+    *,
+    stable: bool = False,
 ) -> Comparison:
     """Compare model `b` with model `a`, the reference, on image files; unreadable ones are skipped.
 
@@ -95,6 +112,7 @@ def compare(
         b: any model of any format, level and input size.
         images: image files.
         on_image: called after each image, for progress.
+        stable: measure agreement on stable pixels too, which takes six more runs of `a` per image.
 
     Raises:
         MaskConverError: no image could be read, or a model puts out NaN or infinity.
@@ -106,7 +124,7 @@ def compare(
         except MaskConverError as error:
             skipped.append((path, str(error)))
         else:
-            compared.append(ImageComparison(path, _measures(a, b, pixels, path)))
+            compared.append(ImageComparison(path, _measures(a, b, pixels, path, stable)))
         on_image()
     if not compared:
         raise MaskConverError(f"none of {len(images)} images can be read (first: {skipped[0][1] if skipped else '-'})")
@@ -158,9 +176,21 @@ def match_proposals(a: Tensors, b: Tensors) -> NDArray[np.int64] | None:
     return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 
 
-def _measures(a: Segmenter, b: Segmenter, pixels: NDArray[np.uint8], path: Path) -> dict[str, float]:
+def agreement_measures(a: CategoryMap, b: CategoryMap, noisy: Iterable[CategoryMap] | None = None) -> dict[str, float]:
+    """Measures of the pixels of two category maps; `noisy` are the reference's maps of noisy images, if it saw any."""
+    measures = {"pixel_agreement": agreement(a, b)}
+    if noisy is not None:
+        stable = stable_pixels([a, *noisy])
+        measures |= {"stable_agreement": agreement(a, b, stable), "stable_share": float(stable.mean())}
+    return {name: value for name, value in measures.items() if value is not None}
+
+
+def _measures(a: Segmenter, b: Segmenter, pixels: Pixels, path: Path, stable: bool) -> dict[str, float]:
     first, second = _outputs(a, pixels, path), _outputs(b, pixels, path)
-    measures = _result_measures(a.segment(pixels), b.segment(pixels))
+    one, other = a.segment(pixels), b.segment(pixels)
+    noisy = (a.segment(image).category_map for image in noisy_images(pixels)) if stable else None
+    measures = agreement_measures(one.category_map, other.category_map, noisy)
+    measures |= _segment_measures(one, other)
     pairs = match_proposals(first, second)
     if pairs is None:
         pairs = np.empty((0, 2), np.int64)
@@ -168,14 +198,20 @@ def _measures(a: Segmenter, b: Segmenter, pixels: NDArray[np.uint8], path: Path)
         measures["top_k_overlap"] = len(pairs) / first["classes"].shape[-1]
     for tensors, columns in ((first, pairs[:, 0]), (second, pairs[:, 1])):
         tensors.update({n: tensors[n][..., columns] for n in PROPOSAL_TENSORS if n in tensors})
-    for name, one in first.items():
-        other = second.get(name, one[:0])
+    return measures | shared_errors(first, second)
+
+
+def shared_errors(a: Tensors, b: Tensors) -> dict[str, float]:
+    """`TENSOR.MEASURE` by `tensor_errors` of the float tensors that both have in one shape."""
+    measures = {}
+    for name, one in a.items():
+        other = b.get(name, one[:0])
         if one.size and one.shape == other.shape and np.issubdtype(one.dtype, np.floating):
             measures.update({f"{name}.{key}": value for key, value in tensor_errors(one, other).items()})
     return measures
 
 
-def _outputs(segmenter: Segmenter, pixels: NDArray[np.uint8], path: Path) -> Tensors:
+def _outputs(segmenter: Segmenter, pixels: Pixels, path: Path) -> Tensors:
     outputs = segmenter.run_tensor(preprocess(pixels, segmenter.card)[0])
     for name, tensor in outputs.items():
         if not np.isfinite(tensor).all():
@@ -186,17 +222,14 @@ def _outputs(segmenter: Segmenter, pixels: NDArray[np.uint8], path: Path) -> Ten
     return outputs
 
 
-def _result_measures(a: PanopticResult, b: PanopticResult) -> dict[str, float]:
+def _segment_measures(a: PanopticResult, b: PanopticResult) -> dict[str, float]:
     shared = intersections(SegmentMap.of(a, "first model"), SegmentMap.of(b, "second model"))
     areas = shared.sum(axis=1)[1:, None] + shared.sum(axis=0)[1:]
     iou = shared[1:, 1:] / (areas - shared[1:, 1:])
     categories = [np.array([s.category_id for s in result.segments], np.int64) for result in (a, b)]
     matched = iou[(categories[0][:, None] == categories[1]) & (iou > MATCH_IOU)]
     segments = len(a.segments) + len(b.segments)
-    measures = {
-        "pixel_agreement": float((a.category_map == b.category_map).mean()),
-        "segment_overlap": 2 * len(matched) / segments if segments else 1.0,
-    }
+    measures = {"segment_overlap": 2 * len(matched) / segments if segments else 1.0}
     return {**measures, "matched_iou": float(matched.mean())} if len(matched) else measures
 
 

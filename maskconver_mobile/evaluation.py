@@ -1,16 +1,49 @@
 """Panoptic quality of models over annotated images, spread over worker processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
+from maskconver_mobile.bootstrap import Interval, difference_interval
 from maskconver_mobile.coco import GroundTruth, Label, Sample, SegmentMap, read_predictions
+from maskconver_mobile.comparison import Comparison, ImageComparison, agreement_measures, shared_errors
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.image import load_image
 from maskconver_mobile.quality import PanopticCounts, PanopticQuality, count_segments, panoptic_quality
+from maskconver_mobile.runtimes import Tensors
+from maskconver_mobile.stability import CategoryMap, noisy_images
 from maskconver_mobile.workers import process_map
 
-Predictor = Callable[[Sample], SegmentMap]
+
+class Predictor(Protocol):
+    """What segments samples: a model, or predictions made before."""
+
+    def segment(self, sample: Sample) -> SegmentMap:
+        """The segmentation of a sample."""
+
+    def noisy(self, sample: Sample) -> Iterable[CategoryMap]:
+        """Category maps of noisy versions of its image; predictions made before have none."""
+
+    def heads(self, sample: Sample) -> Tensors:
+        """Outputs of a graph of level `heads`, of any other model none."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found of one model.
+
+    Attributes:
+        quality: panoptic quality.
+        difference: how much higher its PQ is than the first model's, a 95% interval; None for the first itself.
+        comparison: how far its pixels, and heads where both have them, are from the first model's; None for the first.
+    """
+
+    quality: PanopticQuality
+    difference: Interval | None = None
+    comparison: Comparison | None = None
 
 
 def evaluate(
@@ -19,9 +52,10 @@ def evaluate(
     *,
     workers: int = 1,
     num_threads: int = 1,
+    stable: bool = False,
     on_image: Callable[[], None] = lambda: None,
-) -> list[PanopticQuality]:
-    """Panoptic quality of each model.
+) -> list[Evaluation]:
+    """Panoptic quality of each model, and how far the others are from the first.
 
     Args:
         models: model files, or COCO panoptic predictions (`NAME.json`, its PNGs in the folder `NAME` beside
@@ -30,19 +64,34 @@ def evaluate(
         workers: processes that share the images. With more than one, a script that calls this must guard its
             entry by `if __name__ == "__main__":`, as `multiprocessing` with the spawn method asks for.
         num_threads: threads of each process's inference runtime.
+        stable: measure agreement on stable pixels too, which takes six more runs of the first model per image.
         on_image: called after each image, for progress.
 
     Raises:
-        MaskConverError: a model or an image cannot be read, a prediction does not fit the annotations, or a
-            worker process died.
+        MaskConverError: a model or an image cannot be read, a prediction does not fit the annotations, a worker
+            process died, or `stable` is asked of predictions made before.
     """
-    judge = _Judge(tuple(models), truth.labels, num_threads)
-    totals = [PanopticCounts.zero(len(truth.labels)) for _ in models]
+    if stable and models[0].suffix == ".json":
+        raise MaskConverError(f"{models[0]}: stable pixels need a model to run on noisy images; name one first")
+    judge = _Judge(tuple(models), truth.labels, num_threads, stable)
+    judged: list[list[_Judged]] = []
     with closing(process_map(judge, truth.samples, workers)) as results:
-        for counts in results:
-            totals = [total + one for total, one in zip(totals, counts, strict=True)]
+        for one in results:
+            judged.append(one)
             on_image()
-    return [panoptic_quality(total, truth.labels) for total in totals]
+    images = [sample.image for sample in truth.samples]
+    first, *others = zip(*judged, strict=True)
+    return [
+        Evaluation(_quality(first, truth.labels)),
+        *(
+            Evaluation(
+                _quality(other, truth.labels),
+                difference_interval([one.counts for one in first], [one.counts for one in other]),
+                Comparison(tuple(ImageComparison(i, one.measures) for i, one in zip(images, other, strict=True)), ()),
+            )
+            for other in others
+        ),
+    ]
 
 
 def load_predictor(model: Path, num_threads: int = 1) -> Predictor:
@@ -51,40 +100,80 @@ def load_predictor(model: Path, num_threads: int = 1) -> Predictor:
     Raises:
         MaskConverError: the file cannot be read as what its name says.
     """
-    if model.suffix == ".json":
-        return _stored(model)
-    from maskconver_mobile.segmenter import Segmenter
-
-    segmenter = Segmenter(model, num_threads=num_threads)
-
-    def predict(sample: Sample) -> SegmentMap:
-        return SegmentMap.of(segmenter.segment(sample.image), f"{model.name} on {sample.image}")
-
-    return predict
+    return _Stored(model) if model.suffix == ".json" else _Model(model, num_threads)
 
 
-def _stored(path: Path) -> Predictor:
-    predictions = read_predictions(path)
+class _Stored:
+    def __init__(self, path: Path) -> None:
+        self.path, self.predictions = path, read_predictions(path)
 
-    def predict(sample: Sample) -> SegmentMap:
+    def segment(self, sample: Sample) -> SegmentMap:
         image_id = sample.truth.image_id
-        if image_id not in predictions:
-            raise MaskConverError(f"{path}: no prediction for image_id {image_id!r}; predict every annotated image")
-        return predictions[image_id].load()
+        if image_id not in self.predictions:
+            raise MaskConverError(
+                f"{self.path}: no prediction for image_id {image_id!r}; predict every annotated image"
+            )
+        return self.predictions[image_id].load()
 
-    return predict
+    def noisy(self, sample: Sample) -> Iterable[CategoryMap]:
+        return ()
+
+    def heads(self, sample: Sample) -> Tensors:
+        return {}
+
+
+class _Model:
+    def __init__(self, model: Path, num_threads: int) -> None:
+        from maskconver_mobile.segmenter import Segmenter
+
+        self.model, self.segmenter = model, Segmenter(model, num_threads=num_threads)
+
+    def segment(self, sample: Sample) -> SegmentMap:
+        return SegmentMap.of(self.segmenter.segment(sample.image), f"{self.model.name} on {sample.image}")
+
+    def noisy(self, sample: Sample) -> Iterable[CategoryMap]:
+        return (self.segmenter.segment(image).category_map for image in noisy_images(load_image(sample.image)))
+
+    def heads(self, sample: Sample) -> Tensors:
+        return self.segmenter.run(sample.image) if self.segmenter.card.level == "heads" else {}
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One model on one image; `measures` are against the first model, and empty for that."""
+
+    counts: PanopticCounts
+    measures: dict[str, float]
 
 
 class _Judge:
-    """Counts one sample for every model; models are loaded on first use, in the process that uses them."""
+    """Judges one sample for every model; models are loaded on first use, in the process that uses them."""
 
-    def __init__(self, models: tuple[Path, ...], labels: tuple[Label, ...], num_threads: int) -> None:
-        self.models, self.labels, self.num_threads = models, labels, num_threads
+    def __init__(self, models: tuple[Path, ...], labels: tuple[Label, ...], num_threads: int, stable: bool) -> None:
+        self.models, self.labels, self.num_threads, self.stable = models, labels, num_threads, stable
 
     @cached_property
     def predictors(self) -> list[Predictor]:
         return [load_predictor(model, self.num_threads) for model in self.models]
 
-    def __call__(self, sample: Sample) -> list[PanopticCounts]:
+    def __call__(self, sample: Sample) -> list[_Judged]:
         truth = sample.truth.load()
-        return [count_segments(truth, predict(sample), self.labels) for predict in self.predictors]
+        maps = [predictor.segment(sample) for predictor in self.predictors]
+        counts = [count_segments(truth, one, self.labels) for one in maps]
+        first, *others = self.predictors
+        if not others:
+            return [_Judged(counts[0], {})]
+        noisy = list(first.noisy(sample)) if self.stable else None
+        categories = [one.category_map for one in maps]
+        heads = first.heads(sample)
+        measures = [
+            agreement_measures(categories[0], other, noisy)
+            | shared_errors(heads, predictor.heads(sample) if heads else {})
+            for other, predictor in zip(categories[1:], others, strict=True)
+        ]
+        return [_Judged(*pair) for pair in zip(counts, [{}, *measures], strict=True)]
+
+
+def _quality(judged: Sequence[_Judged], labels: Sequence[Label]) -> PanopticQuality:
+    total = sum((one.counts for one in judged), PanopticCounts.zero(len(labels)))
+    return panoptic_quality(total, labels)

@@ -64,7 +64,9 @@ def command() -> None:
 @click.option("--warmup", type=click.IntRange(0, 10_000), default=5, show_default=True, help="Runs before them.")
 @click.option("--min-seconds", type=click.FloatRange(0, 3600), default=0.0, help="Go on at least this long.")
 @click.option("--profile", is_flag=True, help="Operator times as well.")
-@click.option("--image", type=click.Path(path_type=Path), help="Photograph for the stages (host).")
+@click.option(
+    "--images", type=click.Path(path_type=Path), help="Folder of photographs to run on, not the bundled ones."
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -83,8 +85,9 @@ def command() -> None:
     "--timeout", type=click.FloatRange(1, 86_400), default=600.0, show_default=True, help="Of a run on the device."
 )
 def run(models: tuple[Path, ...], sizes: tuple[int, ...], output: Path, adb: bool, **options: Any) -> None:
-    """Measure models: latency, stages, memory, loading, and operators with --profile."""
+    """Measure models on photographs: latency, stages, memory, loading, and operators with --profile."""
     from maskconver_mobile.benchmarks.models import find_models
+    from maskconver_mobile.benchmarks.photos import find_photos
     from maskconver_mobile.files import ensure_writable
 
     _check(adb, options)
@@ -93,6 +96,7 @@ def run(models: tuple[Path, ...], sizes: tuple[int, ...], output: Path, adb: boo
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     settings = {"models": [str(path) for path in models], "sizes": sizes, "adb": adb, **options}
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+    options["photos"] = find_photos(options["images"])
     measure = _on_devices if adb else _on_host
     measure(found, options, lambda **parts: _save(output, created, settings, **parts))
 
@@ -126,8 +130,6 @@ def _check(adb: bool, options: dict[str, Any]) -> None:
     given = {name for name in ("serial", "all_devices", "benchmark_binary", "gpu", "cores") if options[name]}
     if given and not adb:
         raise MaskConverError(f"--{min(given).replace('_', '-')} is for devices; add --adb")
-    if adb and options["image"]:
-        raise MaskConverError("--image is for stages, which are measured on this machine only; leave --adb out")
     if options["serial"] and options["all_devices"]:
         raise MaskConverError("--serial and --all-devices contradict each other; give one of them")
     needs_binary = [name for name in ("gpu", "profile") if adb and options[name]]

@@ -9,10 +9,12 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from maskconver_mobile.evaluation import Evaluation
     from maskconver_mobile.quality import PanopticQuality
 
 SCHEMA = 1
 GROUPS = ("all", "things", "stuff")
+SHARES = {"pixels": "pixel_agreement", "stable pixels": "stable_agreement"}
 
 
 @click.command()
@@ -33,6 +35,11 @@ GROUPS = ("all", "things", "stuff")
     type=click.Path(path_type=Path),
     help="Folder of the truth's PNGs.",
 )
+@click.option(
+    "--stable",
+    is_flag=True,
+    help="With several models, agreement on stable pixels too: six more runs of the first per image.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N annotated images.")
 @click.option(
@@ -50,6 +57,7 @@ def command(
     images: tuple[Path, ...],
     annotations: tuple[Path, ...],
     panoptic_dirs: tuple[Path, ...],
+    stable: bool,
     json_file: Path | None,
     limit: int | None,
     workers: int,
@@ -58,7 +66,9 @@ def command(
     """Panoptic quality (PQ, SQ, RQ) of models on annotated images, as the official COCO evaluation does it.
 
     A MODEL is a model file, or COCO panoptic predictions: NAME.json with its PNGs in the folder NAME beside
-    it. With several models the differences are to the first. Give --images, --annotations and --panoptic-dir
+    it. With several models the differences are to the first: of PQ with an interval that 95% of resampled sets
+    of images fall into, pixels of the same category, and the signal-to-noise ratio of heads where both models are
+    of that level. Give --images, --annotations and --panoptic-dir
     once per set; several sets are evaluated as one.
 
     \b
@@ -77,28 +87,38 @@ def command(
     truth = read_ground_truth(images, annotations, panoptic_dirs, limit=limit)
     count = len(truth.samples)
     with progress("Evaluating", count) as advance:
-        qualities = evaluate(models, truth, workers=workers, num_threads=num_threads, on_image=advance)
+        found = evaluate(models, truth, workers=workers, num_threads=num_threads, stable=stable, on_image=advance)
     if json_file is not None:
-        _write(json_file, report(models, qualities, count))
+        _write(json_file, report(models, found, count))
     console = Console()
-    console.print(_groups_table(models, qualities, count), _classes_table(models, qualities))
+    console.print(_groups_table(models, found, count), _classes_table(models, [one.quality for one in found]))
+    if len(models) > 1:
+        console.print(_agreement_table(models, found))
 
 
-def report(models: Sequence[Path], qualities: Sequence["PanopticQuality"], images: int) -> dict[str, Any]:
+def report(models: Sequence[Path], found: Sequence["Evaluation"], images: int) -> dict[str, Any]:
     """What `--json` writes.
 
     `schema` (1), `images` (how many), and `models`: per model `model` (its path), `all`, `things` and
     `stuff` (each `pq`, `sq`, `rq` as fractions and `n`, the classes that occurred), and `per_class`: by
     category id its `label` (name), `pq`, `sq`, `rq`, `true_positives`, `false_positives` and
-    `false_negatives` in segments.
+    `false_negatives` in segments. Every model but the first has `pq_difference` to it, the `low` and `high` end
+    of a 95% interval, and `comparison` with it: `images` (each `image` and its `measures`) and `summary`, as
+    `compare` writes them.
     """
     return {
         "schema": SCHEMA,
         "images": images,
-        "models": [
-            {"model": str(model), **quality.to_dict()} for model, quality in zip(models, qualities, strict=True)
-        ],
+        "models": [_model_report(model, one) for model, one in zip(models, found, strict=True)],
     }
+
+
+def _model_report(model: Path, found: "Evaluation") -> dict[str, Any]:
+    document = {"model": str(model), **found.quality.to_dict()}
+    if found.difference is not None and found.comparison is not None:
+        comparison = {key: value for key, value in found.comparison.to_dict().items() if key != "skipped"}
+        document |= {"pq_difference": vars(found.difference), "comparison": comparison}
+    return document
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
@@ -109,7 +129,7 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     write_atomically(path, json.dumps(document, indent=1).encode())
 
 
-def _groups_table(models: Sequence[Path], qualities: Sequence["PanopticQuality"], images: int) -> "Table":
+def _groups_table(models: Sequence[Path], found: Sequence["Evaluation"], images: int) -> "Table":
     from rich.table import Table
 
     table = Table(title=f"Panoptic quality of {images} images, in points")
@@ -117,13 +137,34 @@ def _groups_table(models: Sequence[Path], qualities: Sequence["PanopticQuality"]
     table.add_column("classes")
     for column in ("PQ", "SQ", "RQ", "n", *(["PQ difference"] if len(models) > 1 else [])):
         table.add_column(column, justify="right")
-    for name, quality in zip(_names(models), qualities, strict=True):
+    for name, one in zip(_names(models), found, strict=True):
         table.add_section()
         for group in GROUPS:
-            figures = getattr(quality, group)
-            difference = figures.pq - getattr(qualities[0], group).pq
-            cells = [*map(_points, (figures.pq, figures.sq, figures.rq)), str(figures.n), _signed(difference)]
+            figures = getattr(one.quality, group)
+            difference = _signed(figures.pq - getattr(found[0].quality, group).pq)
+            if one.difference is not None and group == "all":
+                difference += f" [{_signed(one.difference.low)}, {_signed(one.difference.high)}]"
+            cells = [*map(_points, (figures.pq, figures.sq, figures.rq)), str(figures.n), difference]
             table.add_row(name if group == GROUPS[0] else "", group, *cells[: len(table.columns) - 2])
+    return table
+
+
+def _agreement_table(models: Sequence[Path], found: Sequence["Evaluation"]) -> "Table":
+    """Shares in points, ratios of the heads in dB: mean, 10th percentile and worst over the images."""
+    from rich.table import Table
+
+    names = _names(models)
+    table = Table("model", "with " + names[0], title="Agreement of categories, in points, and of heads, in dB")
+    for column in ("mean", "p10", "worst"):
+        table.add_column(column, justify="right")
+    table.add_column("worst image", overflow="fold")
+    for name, one in zip(names[1:], found[1:], strict=True):
+        summary = one.comparison.summary() if one.comparison is not None else {}
+        rows = {title: (summary[key], 100) for title, key in SHARES.items() if key in summary}
+        rows |= {key: (value, 1) for key, value in summary.items() if key.endswith(".snr_db")}
+        for title, (value, scale) in rows.items():
+            figures = (f"{scale * figure:.2f}" for figure in (value.mean, value.p10, value.worst))
+            table.add_row(name, title, *figures, value.worst_image.name)
     return table
 
 

@@ -129,7 +129,7 @@ def test_a_gpu_that_took_nothing_is_told(attach: Attach, tiny: Path, tool: Path,
     run(tiny, tmp_path / "out", "--benchmark-binary", str(tool), "--gpu")
     result = Report.load(tmp_path / "out" / "benchmark.json").results[0]
     assert result.accelerator == "gpu"
-    assert result.warnings == ("the GPU delegate took nothing of the graph: these are times of the CPU",)
+    assert result.warnings[0] == "the GPU delegate took nothing of the graph: these are times of the CPU"
 
 
 def test_with_python_on_the_device(attach: Attach, tiny: Path, tmp_path: Path) -> None:

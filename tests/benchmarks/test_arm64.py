@@ -54,8 +54,8 @@ def test_outputs_are_the_golden_tensors(arm64: Daemon, adb: Adb, data: Path, tmp
     model, inputs = tmp_path / "tiny_96.tflite", tmp_path / "inputs.npz"
     tiny = data / "tiny_96"
     convert(tiny / "config.yaml", tiny / "ckpt-7", model, spec=GraphSpec(level=level, input_type="float32"))
-    interpreter = worker.LiteRtRunner(str(model), 1, None)
-    np.savez(inputs, **{interpreter.input_names[0]: golden["images"][:1]})
+    (name,) = worker.LiteRtRunner(str(model), 1).inputs
+    np.savez(inputs, **{name: golden["images"][:1]})
 
     phone = Device(adb, arm64.serial)
     runner, remote, remote_inputs = (phone.push(path) for path in (Path(worker.__file__), model, inputs))

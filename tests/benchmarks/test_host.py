@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from interrupts import interruptible
 from tiny import SHAPE, write_onnx
 
 from maskconver_mobile.benchmarks import host, worker
-from maskconver_mobile.benchmarks.process import WorkerProcess
+from maskconver_mobile.benchmarks.photos import PreparedPhotos, find_photos
+from maskconver_mobile.benchmarks.process import WorkerProcess, module_command
 from maskconver_mobile.benchmarks.profile import profile
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
 
 def test_measures_every_model_once_a_round(tiny: Path) -> None:
@@ -50,12 +53,69 @@ def test_names_a_file_that_is_no_model(tmp_path: Path) -> None:
         host.measure([tmp_path / "missing.tflite"])
 
 
-def test_runs_on_given_inputs(tiny: Path) -> None:
-    with pytest.raises(MaskConverError, match=r"input 'x' is float32 \[2\] and the model takes"):
-        host.measure([tiny], inputs={tiny: {"x": np.zeros(2, np.float32)}})
-    with pytest.raises(MaskConverError, match="input 'x' is missing"):
-        host.measure([tiny], inputs={tiny: {"z": np.zeros(SHAPE, np.float32)}})
-    host.measure([tiny], runs=1, inputs={tiny: {"x": np.zeros(SHAPE, np.float32)}})
+def test_photographs_take_turns() -> None:
+    """Two photographs through two models: whole passes, and every timing with its photograph."""
+    photos = find_photos()[:2]
+    found = host.measure([DEFAULT_MODEL, DEFAULT_MODEL], threads=1, runs=3, warmup=0, photos=photos)
+    assert found.rounds == 4
+    for timing in found.models:
+        assert [photo.photo for photo in timing.photos] == ["astronaut.jpg", "apollo11_crew.jpg"]
+        assert [photo.samples_ms for photo in timing.photos] == [timing.samples_ms[::2], timing.samples_ms[1::2]]
+        assert timing.spread is not None
+        assert timing.spread.worst == max(photo.invoke.typical for photo in timing.photos)
+
+
+def test_a_photograph_is_what_the_model_sees(tmp_path: Path) -> None:
+    """The worker's raw input gives the outputs that the runtime computes of the same photograph."""
+    photo, segmenter = find_photos()[3], Segmenter(DEFAULT_MODEL)
+    outputs = tmp_path / "outputs.npz"
+    with PreparedPhotos([photo]) as prepared:
+        (file,) = prepared.inputs(segmenter.card)
+        words = [
+            str(DEFAULT_MODEL),
+            "--inputs",
+            str(file),
+            "--outputs",
+            str(outputs),
+            "--json",
+            str(tmp_path / "r.json"),
+        ]
+        subprocess.run([*module_command(worker.__name__), *words, "--runs", "1"], check=True)
+    assert not file.exists()
+    expected = segmenter.run(photo)
+    assert any(np.array_equal(value, expected["classes"]) for value in np.load(outputs).values())
+
+
+def test_a_model_without_a_card_runs_on_noise_or_on_another_card(tiny: Path) -> None:
+    assert host.measure([tiny], runs=1).models[0].photos == ()
+    card = replace(Segmenter(DEFAULT_MODEL).card, input_size=SHAPE[1:3], input_type="float32")
+    (found,) = host.measure([tiny], runs=1, cards={tiny: card}).models
+    assert len(found.photos) == len(find_photos())
+
+
+def test_inputs_that_do_not_fit(tiny: Path, tmp_path: Path) -> None:
+    runner = worker.open_runner(str(tiny), 1)
+    short, other = tmp_path / "short.raw", tmp_path / "other.npz"
+    short.write_bytes(bytes(8))
+    np.savez(other, z=np.zeros(SHAPE, np.float32), x=np.zeros(2, np.float32))
+    with pytest.raises(ValueError, match=r"holds 2 values and input 'x' takes float32 \[1, 8, 8, 3\]"):
+        worker.Feeder(runner, [str(short)]).feed(0)
+    with pytest.raises(ValueError, match=r"input 'x' is float32 \[2\] and the model takes"):
+        worker.Feeder(runner, [str(other)]).feed(0)
+    with pytest.raises(ValueError, match="input 'x' is missing"):
+        runner.feed({"z": np.zeros(SHAPE, np.float32)})
+
+
+def test_input_files_take_turns(tiny: Path, tmp_path: Path) -> None:
+    values = [np.full(SHAPE, v, np.float32) for v in (0, 50)]
+    for i, value in enumerate(values):
+        (tmp_path / f"{i}.raw").write_bytes(value.tobytes())
+    runner = worker.open_runner(str(tiny), 1)
+    feeder = worker.Feeder(runner, [str(tmp_path / "0.raw"), str(tmp_path / "1.raw")])
+    for turn, expected in enumerate((0.5, 1.0, 0.5)):
+        feeder.feed(turn)
+        runner.invoke()
+        assert runner.outputs()["y"].mean() == pytest.approx(expected)
 
 
 def test_a_worker_that_dies_is_told_and_reaped(tiny: Path) -> None:
@@ -84,6 +144,7 @@ def test_outputs_of_both_runtimes_agree(tiny: Path, tmp_path: Path) -> None:
     outputs = []
     for path in (tiny, model):
         runner = worker.open_runner(str(path), 1)
+        runner.feed(worker.noise(runner.inputs))
         runner.invoke()
         outputs.append(runner.outputs()["y"])
     np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-6)

@@ -8,13 +8,18 @@ from click.testing import CliRunner
 from maskconver_mobile.benchmarks import compare, report, svg
 from maskconver_mobile.benchmarks.profile import Operator, Profile
 from maskconver_mobile.benchmarks.results import Machine, Report, Result
+from maskconver_mobile.benchmarks.spread import by_photo
+from maskconver_mobile.benchmarks.stages import STAGES
 from maskconver_mobile.benchmarks.stats import Ratio, Statistics, summarize
 from maskconver_mobile.cli.benchmark import command
 from maskconver_mobile.errors import MaskConverError
 
 
 def make_report(milliseconds: float = 10.0, **machine: object) -> Report:
-    samples = tuple(milliseconds + 0.1 * (i % 5) for i in range(20))
+    """Two models on two photographs, of which the second takes twice as long."""
+    samples = tuple((milliseconds + 0.1 * (i % 5)) * (1 + i % 2) for i in range(20))
+    stages = dict.fromkeys(STAGES, 1.0)
+    photos = tuple(replace(photo, stages=stages) for photo in by_photo(["a.jpg", "b<.jpg"], samples))
     result = Result(
         machine="host",
         model="models/a.tflite",
@@ -26,10 +31,11 @@ def make_report(milliseconds: float = 10.0, **machine: object) -> Report:
         invoke=summarize(samples),
         input_size=(256, 256),
         samples_ms=samples,
+        photos=photos,
         peak_rss_kib=2048,
         drift=1.0,
         ratio_to_first=Ratio(1.5, 1.4, 1.6),
-        stages={stage: summarize([1.0, 2.0]) for stage in ("decode", "preprocess", "invoke", "merge")},
+        stages={stage: summarize([1.0, 2.0]) for stage in STAGES},
         profile=Profile("models/a.tflite", 2, 5, 9.0, (Operator("Conv <x>", "#0", 8.0, 1, 0),)),
     )
     bigger = replace(result, model="models/b.tflite", input_size=(640, 640), profile=None)
@@ -48,7 +54,7 @@ def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
     [
         ("no json", "is no JSON file"),
         ("[]", "is no JSON file"),
-        ('{"schema": 2}', "has schema 2"),
+        ('{"schema": 3}', r"has schema 3 and this version reads \(1, 2\)"),
         ('{"schema": 1}', "malformed"),
         (
             '{"schema": 1, "created": "", "settings": {}, "machines": [{}], "results": [], "complete": true}',
@@ -71,8 +77,27 @@ def test_the_page_stands_alone_and_shows_every_plot() -> None:
     assert page.count("<svg") == 5
     for part in ("Latency distribution", "256 and 640", "Stages", "By type", "Slowest", "Conv &lt;x&gt;"):
         assert part in page
-    for part in ("<script", "<link", "http://", "https://", "Conv <x>"):
+    for part in ("By photograph", "a.jpg", "b&lt;.jpg", "all stages together"):
+        assert part in page
+    for part in ("<script", "<link", "http://", "https://", "Conv <x>", "b<.jpg"):
         assert part not in page
+
+
+def test_the_table_tells_the_pictures_from_the_noise() -> None:
+    header, line, _ = report.rows(make_report())
+    cells = dict(zip(header, line, strict=True))
+    assert (cells["median ms"], cells["p90 ms"]) == ("15.30", "19.38")
+    assert (cells["slowest photograph"], cells["noise ms"], cells["photographs"]) == ("20.40 b<.jpg", "0.30", "2")
+
+
+def test_a_model_on_noise_has_its_runs_in_the_table() -> None:
+    plain = make_report()
+    bare = replace(plain, results=(replace(plain.results[0], photos=(), invoke=summarize([1.0, 2.0, 3.0])),))
+    header, line = report.rows(bare)
+    cells = dict(zip(header, line, strict=True))
+    assert (cells["median ms"], cells["noise ms"]) == ("2.00", "1.00")
+    assert (cells["slowest photograph"], cells["photographs"]) == ("", "")
+    assert "By photograph" not in report.to_html(bare)
 
 
 def test_partial_reports_and_errors_are_told() -> None:
@@ -87,7 +112,7 @@ def test_emulated_machines_show_no_time() -> None:
     page = report.to_html(emulated)
     assert "<svg" not in page
     assert "1234" not in page
-    assert all(line[2:11] == ["emulated"] * 9 for line in list(report.rows(emulated))[1:])
+    assert all(line[2:12] == ["emulated"] * 10 for line in list(report.rows(emulated))[1:])
 
 
 def test_an_empty_report_is_still_a_page() -> None:
@@ -122,15 +147,52 @@ def test_verdicts(old: float, new: float, verdict: str) -> None:
 def test_no_verdict_where_the_spread_forbids_it() -> None:
     noisy = [10.0, 20.0, 30.0, 40.0]
     before, after = make_report(), make_report()
-    wide = replace(before.results[0], invoke=summarize(noisy))
-    slow = replace(before.results[0], invoke=summarize([v * 1.3 for v in noisy]))
-    averages = replace(before.results[0], invoke=Statistics(count=9, mean=99.0, std=1.0, min=9.0, max=99.9))
+    bare = replace(before.results[0], photos=())
+    wide = replace(bare, invoke=summarize(noisy))
+    slow = replace(bare, invoke=summarize([v * 1.3 for v in noisy]))
+    averages = replace(bare, invoke=Statistics(count=9, mean=99.0, std=1.0, min=9.0, max=99.9))
     pairs = [(wide, slow), (wide, averages)]
     for one, other in pairs:
         found = compare.compare(replace(before, results=(one,)), replace(after, results=(other,)))
         assert [c.verdict for c in found] == ["unclear"]
     emulated = compare.compare(make_report(1.0), make_report(9.0, emulated=True))
     assert {c.verdict for c in emulated} == {"emulated"}
+
+
+def test_photographs_are_compared_one_by_one() -> None:
+    """One of two photographs is slower beyond doubt: that is no majority. Only those that both reports have count."""
+    old, new = make_report(10.0), make_report(20.0)
+    fast, slow = old.results[0].photos, new.results[0].photos
+    mixed = replace(new, results=(replace(new.results[0], photos=(slow[0], fast[1])),))
+    (found,) = compare.compare(replace(old, results=old.results[:1]), mixed)
+    assert (found.verdict, found.ratio) == ("unclear", pytest.approx(1.5, rel=0.02))
+    alone = replace(new, results=(replace(new.results[0], photos=slow[:1]),))
+    (found,) = compare.compare(old, alone)
+    assert (found.verdict, found.old_ms, found.new_ms) == ("slower", pytest.approx(10.2), pytest.approx(20.2))
+
+
+def test_one_run_of_a_photograph_allows_no_verdict() -> None:
+    old, new = (
+        replace(full, results=(replace(full.results[0], photos=by_photo(["a", "b"], [ms, 2 * ms])),))
+        for full, ms in ((make_report(), 1.0), (make_report(), 3.0))
+    )
+    assert [c.verdict for c in compare.compare(old, new)] == ["unclear"]
+
+
+def test_reports_of_schema_1_are_still_read(tmp_path: Path) -> None:
+    """They ran on noise: among themselves they compare as ever, with others there is no verdict."""
+    for name, milliseconds in (("old", 10.0), ("slow", 20.0)):
+        document = json.loads(make_report(milliseconds).to_json())
+        document["schema"] = 1
+        for result in document["results"]:
+            del result["photos"]
+            result["invoke"] = vars(summarize([milliseconds] * 5))
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    old, slow = (Report.load(tmp_path / f"{name}.json") for name in ("old", "slow"))
+    assert old.results[0].photos == ()
+    assert [c.verdict for c in compare.compare(old, slow)] == ["slower"] * 2
+    mixed = compare.compare(old, make_report(20.0))
+    assert [(c.verdict, c.old_ms) for c in mixed] == [("other pictures", 10.0)] * 2
 
 
 def test_reports_with_nothing_in_common() -> None:
@@ -165,7 +227,8 @@ def test_benchmark_on_the_command_line(tiny: Path, tmp_path: Path) -> None:
     assert [result.threads for result in found.results] == [1, 1, 2, 2]
     assert found.machines[0].environment["packages"]["numpy"]
     assert all(result.load_warm_ms for result in found.results)
-    assert json.loads((tmp_path / "out" / "benchmark.json").read_text())["schema"] == 1
+    assert json.loads((tmp_path / "out" / "benchmark.json").read_text())["schema"] == 2
+    assert found.results[0].warnings[-1].startswith("ran on noise")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["benchmark.html", "benchmark.json"]
 
 
@@ -177,7 +240,7 @@ def test_benchmark_on_the_command_line(tiny: Path, tmp_path: Path) -> None:
         (["--adb", "--serial", "X", "--all-devices"], "contradict"),
         (["--adb", "--gpu"], "--gpu on a device needs --benchmark-binary"),
         (["--adb", "--profile"], "--profile on a device needs --benchmark-binary"),
-        (["--adb", "--image", "x.jpg"], "--image is for stages"),
+        (["--images", "nowhere"], "nowhere: no such image"),
         (["--sizes", "256"], "no model given takes images of 256 pixels"),
     ],
 )

@@ -3,26 +3,28 @@ from pathlib import Path
 import pytest
 
 from maskconver_mobile.benchmarks.models import find_models
+from maskconver_mobile.benchmarks.photos import find_photos
 from maskconver_mobile.benchmarks.stages import STAGES, measure_stages
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
 
 def test_every_stage_of_the_demo_model() -> None:
-    stages, peak = measure_stages(DEFAULT_MODEL, threads=2, runs=2)
-    assert tuple(stages) == STAGES
-    assert all(stage.count == 2 and stage.min > 0 for stage in stages.values())
-    assert peak > 10_000
+    found = measure_stages(DEFAULT_MODEL, threads=2, runs=3, photos=find_photos()[:2])
+    assert tuple(found.stages) == STAGES
+    assert all(stage.count == 4 and stage.min > 0 for stage in found.stages.values())
+    assert [tuple(photo) for photo in found.photos] == [STAGES] * 2
+    assert found.peak_rss_kib > 10_000
 
 
 def test_a_model_of_somebody_else_has_no_stages(tiny: Path) -> None:
     with pytest.raises(MaskConverError, match="carries no model card"):
-        measure_stages(tiny, threads=1, runs=1)
+        measure_stages(tiny, threads=1, runs=1, photos=find_photos())
 
 
 def test_a_photo_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(MaskConverError, match=r"missing\.jpg"):
-        measure_stages(DEFAULT_MODEL, threads=1, runs=1, image=tmp_path / "missing.jpg")
+        measure_stages(DEFAULT_MODEL, threads=1, runs=1, photos=[tmp_path / "missing.jpg"])
 
 
 def test_models_are_chosen_by_the_size_on_their_card(tiny: Path) -> None:

@@ -190,7 +190,52 @@ def test_summary_gives_mean_and_worst(images: list[Path]) -> None:
     agreement, error = found.summary()["pixel_agreement"], found.summary()["mask_logits.max_abs"]
     assert (agreement.mean, agreement.worst, agreement.worst_image) == (0.75, 0.5, images[1])
     assert (error.mean, error.worst, error.worst_image) == (1.5, 3.0, images[1])
+    assert (agreement.p10, error.p10) == (pytest.approx(0.55), pytest.approx(2.7))
     assert found.agreement == 0.75
+
+
+class Wavering(Canned):
+    """Sees the same in every image, but for noisy ones, where the first half of the picture turns to sky."""
+
+    def segment(self, image: ImageSource) -> PanopticResult:
+        result = super().segment(image)
+        if not load_image(image).any():
+            return result
+        categories = np.where(np.arange(8) < 4, SKY, self.category_map).astype(np.int32)
+        maps = categories, np.where(categories == CAT, 1, 0).astype(np.int32)
+        outputs = self.outputs["classes"][0].astype(np.int32), self.outputs["scores"][0].astype(np.float32)
+        return from_maps(*maps, *outputs, load_image(image), CARD.categories, {})
+
+
+def test_stable_pixels_are_those_the_first_model_is_sure_of(images: list[Path]) -> None:
+    """The reference wavers on four of its eight pixels; the other model changes two of these and one more."""
+    other = Canned("11330033", "11000000")
+    found = compare(Wavering(), other, images[:1], stable=True).images[0].measures
+    assert found["pixel_agreement"] == pytest.approx(5 / 8)
+    assert found["stable_share"] == pytest.approx(4 / 8)
+    assert found["stable_agreement"] == pytest.approx(3 / 4)
+    assert "stable_agreement" not in compare(Wavering(), other, images[:1]).images[0].measures
+
+
+def test_no_stable_pixel_is_no_agreement(images: list[Path]) -> None:
+    class Lost(Wavering):
+        def segment(self, image: ImageSource) -> PanopticResult:
+            return (Canned("33333333", "00000000") if load_image(image).any() else self.sure).segment(image)
+
+        sure = Canned("11111111", "11111111")
+
+    found = compare(Lost(), Canned(), images, stable=True)
+    assert found.images[0].measures["stable_share"] == 0
+    assert "stable_agreement" not in found.summary()
+    assert found.stable_agreement is None
+
+
+def test_heads_that_are_equal_have_a_finite_ratio(images: list[Path]) -> None:
+    heads = Canned()
+    heads.outputs["class_heatmap"] = np.ones((1, 2, 2, 3), np.float32)
+    found = compare(heads, heads, images)
+    assert found.summary()["class_heatmap.snr_db"].mean == IDENTICAL_DB
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["summary"]["class_heatmap.snr_db"]["p10"] == 200
 
 
 def test_unreadable_images_are_named_and_skipped(images: list[Path]) -> None:
@@ -238,7 +283,8 @@ def test_command_reports_and_writes_json(
     assert (found["schema"], found["a"], found["b"]) == (1, "good", "bad")
     assert [Path(one["image"]).name for one in found["images"]] == ["a.png", "b.bmp"]
     assert found["images"][0]["measures"]["pixel_agreement"] == 0.5
-    assert found["summary"]["pixel_agreement"] == {"mean": 0.5, "worst": 0.5, "worst_image": str(images[0])}
+    expected = {"mean": 0.5, "p10": 0.5, "worst": 0.5, "worst_image": str(images[0])}
+    assert found["summary"]["pixel_agreement"] == found["summary"]["stable_agreement"] == expected
     assert Path(found["skipped"][0]["image"]).name == "c.jpg"
 
 
@@ -250,6 +296,16 @@ def test_min_agreement_is_a_gate(
     assert run("good", model, "--images", str(images[0].parent), "--min-agreement", least) == code
     lines = capsys.readouterr().err.splitlines()
     assert lines == (["bad: agreement 0.5000 with good is below 0.51"] if code else [])
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.parametrize(("least", "code"), [("0.5", None), ("0.51", 1)])
+def test_min_stable_agreement_is_a_gate(
+    least: str, code: int | None, images: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("good", "bad", "--images", str(images[0].parent), "--min-stable-agreement", least) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == (["bad: agreement on stable pixels 0.5000 with good is below 0.51"] if code else [])
 
 
 @pytest.mark.usefixtures("models")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -102,10 +103,29 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_figures_of_several_models(tiny: TinySet, predictions: list[Path]) -> None:
-    perfect, half = evaluate(predictions, tiny.read())
+    found = evaluate(predictions, tiny.read())
+    perfect, half = (one.quality for one in found)
     assert (perfect.all.pq, perfect.all.n) == (1, 2)
     assert (half.all.pq, half.things.pq, half.stuff.pq) == (0.5, 1, 0)
     assert half.per_class[1].false_negatives == 3
+
+
+def test_models_are_compared_with_the_first(tiny: TinySet, predictions: list[Path]) -> None:
+    """Without sky, 5 + 4 of 8 pixels of the first two images agree and none of the third."""
+    first, half = evaluate(predictions, tiny.read())
+    assert (first.comparison, first.difference) == (None, None)
+    assert half.comparison is not None
+    assert [one.measures for one in half.comparison.images] == [
+        {"pixel_agreement": share} for share in (4 / 8, 6 / 8, 0)
+    ]
+    assert half.comparison.summary()["pixel_agreement"].worst_image.name == "3.jpg"
+    assert half.difference is not None
+    assert half.difference.low <= half.quality.all.pq - 1 <= half.difference.high < 0
+
+
+def test_stable_pixels_need_a_model(predictions: list[Path], tiny: TinySet) -> None:
+    with pytest.raises(MaskConverError, match=r"perfect\.json: stable pixels need a model"):
+        evaluate(predictions, tiny.read(), stable=True)
 
 
 class Painter:
@@ -114,8 +134,8 @@ class Painter:
     def __init__(self, model: Path, *, num_threads: int) -> None:
         assert (model.name, num_threads) == ("model.tflite", 3)
 
-    def segment(self, image: Path) -> PanopticResult:
-        pixels = np.asarray(Image.open(image).convert("RGB"))
+    def segment(self, image: Path | np.ndarray) -> PanopticResult:
+        pixels = image if isinstance(image, np.ndarray) else np.asarray(Image.open(image).convert("RGB"))
         cats = np.zeros(pixels.shape[:2], np.int32)
         cats[::2] = 1
         classes, scores = np.array([1, 30], np.int32), np.array([0.9, 0.8], np.float32)
@@ -126,10 +146,37 @@ def test_a_model_file_is_run_on_each_image(tiny: TinySet, monkeypatch: pytest.Mo
     """The cat of the second image is found at 3/4; nothing else overlaps by more than half."""
     monkeypatch.setattr("maskconver_mobile.segmenter.Segmenter", Painter)
     (found,) = evaluate([Path("model.tflite")], tiny.read(), num_threads=3)
-    cat, sky = found.per_class
+    cat, sky = found.quality.per_class
     assert (cat.true_positives, cat.false_positives, cat.false_negatives) == (1, 2, 1)
     assert cat.pq == pytest.approx((3 / 4) / (1 + 1 + 0.5))
     assert (sky.true_positives, sky.false_positives, sky.false_negatives) == (0, 2, 3)
+
+
+def test_stable_pixels_and_heads_of_models(tiny: TinySet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first model paints cats in even rows; noise on its image takes the cats from the first column."""
+
+    class Heads(Painter):
+        card = SimpleNamespace(level="heads")
+
+        def run(self, image: Path) -> dict[str, np.ndarray]:
+            return {"class_heatmap": np.full((1, 2, 2, 3), 2.0, np.float32)}
+
+        def segment(self, image: Path | np.ndarray) -> PanopticResult:
+            result = super().segment(image)
+            if isinstance(image, Path):
+                return result
+            cats = (result.category_map == 1).astype(np.int32)
+            cats[:, 0] = 0
+            pixels, found = np.zeros((*cats.shape, 3), np.uint8), np.array([1, 30], np.int32)
+            categories = np.where(cats, 1, 30).astype(np.int32)
+            return from_maps(categories, cats, found, np.array([0.9, 0.8], np.float32), pixels, (), {})
+
+    monkeypatch.setattr("maskconver_mobile.segmenter.Segmenter", Heads)
+    _, other = evaluate([Path("model.tflite")] * 2, tiny.read(), num_threads=3, stable=True)
+    assert other.comparison is not None
+    measures = other.comparison.images[0].measures
+    assert (measures["stable_share"], measures["stable_agreement"]) == (7 / 8, 1)
+    assert measures["class_heatmap.snr_db"] == 200
 
 
 def test_a_real_model_is_right_about_its_own_results(tmp_path: Path) -> None:
@@ -147,8 +194,9 @@ def test_a_real_model_is_right_about_its_own_results(tmp_path: Path) -> None:
     (tmp_path / "panoptic.json").write_text(json.dumps(content))
     truth = read_ground_truth([tmp_path], [tmp_path / "panoptic.json"], [tmp_path])
     (found,) = evaluate([DEFAULT_MODEL], truth, workers=2)
-    assert (found.all.pq, found.all.n) == (1, len({s.category_id for s in result.segments}))
-    assert sum(c.true_positives for c in found.per_class) == 2 * len(result.segments) > 0
+    quality = found.quality
+    assert (quality.all.pq, quality.all.n) == (1, len({s.category_id for s in result.segments}))
+    assert sum(c.true_positives for c in quality.per_class) == 2 * len(result.segments) > 0
 
 
 def test_worker_processes_give_the_same_figures(tiny: TinySet, predictions: list[Path]) -> None:
@@ -171,6 +219,8 @@ def test_command_prints_tables_and_writes_json(tiny: TinySet, predictions: list[
     assert "Panoptic quality of 3 images" in done.stdout
     assert "-50.00" in done.stdout
     assert "0.00 (-100.00)" in done.stdout
+    assert "Agreement of categories" in done.stdout
+    assert "with perfect.json" in done.stdout
     found = json.loads(file.read_text())
     assert (found["schema"], found["images"]) == (1, 3)
     assert [m["model"] for m in found["models"]] == list(map(str, predictions))
@@ -184,6 +234,9 @@ def test_command_prints_tables_and_writes_json(tiny: TinySet, predictions: list[
         "false_positives": 0,
         "false_negatives": 3,
     }
+    assert "comparison" not in found["models"][0]
+    assert found["models"][1]["pq_difference"]["high"] < 0
+    assert found["models"][1]["comparison"]["summary"]["pixel_agreement"]["worst"] == 0
 
 
 def test_command_for_one_model_lists_counts(tiny: TinySet, predictions: list[Path]) -> None:
