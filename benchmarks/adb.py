@@ -85,3 +85,8 @@ def _benchmark(
     except MaskConverError as error:
         outcome.machine = replace(outcome.machine, error=str(error))
         progress(serial, f"failed: {error}")
+    except Exception as error:  # nothing that one device answers may cost the results of the others
+        what = " ".join(repr(error).split())[:200]
+        message = f"device {serial}: answered what is not understood ({what}); please report this"
+        outcome.machine = replace(outcome.machine, error=message)
+        progress(serial, f"failed: {message}")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from maskconver_mobile.benchmarks.adb_client import (
     Adb,
+    ClientTimeoutError,
     ConnectionLostError,
     DeviceError,
     failure,
@@ -50,7 +51,7 @@ class Device:
                 'for d in /data/local/tmp "$TMPDIR" /tmp; do [ -n "$d" ] && [ -d "$d" ] && [ -w "$d" ] && '
                 f'mkdir -p "$d/{FOLDER}" && echo "$d/{FOLDER}" && break; done'
             )
-            lines = self.shell(script).stdout.split()
+            lines = self.shell(script).stdout.splitlines()
             if not lines:
                 raise DeviceError(f"device {self.serial}: no writable folder; tried /data/local/tmp, TMPDIR, /tmp")
             self._folder = lines[0]
@@ -81,8 +82,8 @@ class Device:
         wrapped = f"({command}\n); printf '\\n@exit=%d\\n' $?"
         try:
             done = self._adb.run("-s", self.serial, "shell", wrapped, timeout=timeout, stoppable=stoppable)
-        except TimeoutError as error:
-            raise DeviceError(f"device {self.serial}: {doing} {error}") from error
+        except ClientTimeoutError as error:
+            raise DeviceError(f"device {self.serial}: {doing} took more than {timeout:.0f} s") from error
         text = done.stdout.replace("\r\n", "\n")
         match = MARKER.search(text)
         if match is None:
@@ -99,7 +100,8 @@ class Device:
         digest = hashlib.sha256(content).hexdigest()
         remote = f"{self.folder}/{digest[:16]}{suffix or local.suffix}"
         quoted = shlex.quote(remote)
-        if self.shell(f"wc -c < {quoted} 2>/dev/null").stdout.strip() == str(len(content)):
+        seen = f"if command -v sha256sum >/dev/null; then sha256sum {quoted} | cut -c1-64; else wc -c < {quoted}; fi"
+        if self.shell(f"({seen}) 2>/dev/null", TRANSFER_TIMEOUT_S).stdout.strip() in (digest, str(len(content))):
             return remote
         self._persistent(lambda: self._transfer("push", str(local), f"{remote}.part", local.name))
         check = f"sha256sum {quoted}.part 2>/dev/null | cut -c1-64"
@@ -125,8 +127,9 @@ class Device:
     def _transfer(self, verb: str, source: str, target: str, name: str) -> None:
         try:
             done = self._adb.run("-s", self.serial, verb, source, target, timeout=TRANSFER_TIMEOUT_S)
-        except TimeoutError as error:
-            raise DeviceError(f"device {self.serial}: {verb} {name} {error}") from error
+        except ClientTimeoutError as error:
+            late = f"{verb} {name} took more than {TRANSFER_TIMEOUT_S:.0f} s"
+            raise DeviceError(f"device {self.serial}: {late}") from error
         if done.code != 0:
             raise failure(self.serial, f"{verb} {name}", done)
 
@@ -139,7 +142,7 @@ class Device:
 
     def wait_for_return(self, *, stoppable: bool = True) -> None:
         """Wait a while for the device to be back after its connection broke."""
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(ClientTimeoutError):
             self._adb.run("-s", self.serial, "wait-for-device", timeout=RECONNECT_S, stoppable=stoppable)
 
     def identify(self) -> dict[str, Any]:
@@ -148,8 +151,8 @@ class Device:
         `emulated` is true where the device says that its processor is emulated.
         """
         texts = self._sections(IDENTITY)
-        frequencies = [int(v) for v in texts.pop("frequencies", "").split() if v.isdigit()]
-        cores = int(texts.pop("cores", "0") or 0)
+        frequencies = _by_core(texts.pop("frequencies", ""))
+        cores = int((re.findall(NUMBER, texts.pop("cores", "")) or [0])[0])
         emulated = "1" in (texts.pop("qemu", ""), texts.pop("boot_qemu", ""))
         found: dict[str, Any] = {key: text for key, text in texts.items() if text}
         found |= {"emulated": emulated}
@@ -169,7 +172,7 @@ class Device:
             found["screen_on"] = "Awake" in texts["power"]
         if texts.get("airplane") in ("0", "1"):
             found["airplane_mode"] = texts["airplane"] == "1"
-        current = [int(v) for v in texts.get("frequencies", "").split() if v.isdigit()]
+        current = _by_core(texts.get("frequencies", ""))
         return found | ({"core_khz": current} if current else {})
 
     def _sections(self, commands: dict[str, str]) -> dict[str, str]:
@@ -178,10 +181,22 @@ class Device:
         return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
+def _by_core(text: str) -> dict[str, int]:
+    """Frequencies by number of the core, from lines such as `cpu10 2400000`: the shell sorts cpu10 before cpu2."""
+    found = {int(core): int(khz) for core, khz in re.findall(rf"^cpu{NUMBER} {NUMBER}$", text, re.MULTILINE)}
+    return {str(core): found[core] for core in sorted(found)}
+
+
+def _each_core(file: str) -> str:
+    return f'for c in /sys/devices/system/cpu/cpu[0-9]*; do echo "${{c##*/}} $(cat $c/cpufreq/{file})"; done'
+
+
+NUMBER = r"(?<![0-9])([0-9]{1,9})(?![0-9])"
+
 IDENTITY = {
     "manufacturer": "getprop ro.product.manufacturer",
     "model": "getprop ro.product.model",
-    "soc": "getprop ro.soc.model || getprop ro.board.platform",
+    "soc": 's=$(getprop ro.soc.model); [ -n "$s" ] && echo "$s" || getprop ro.board.platform',
     "android": "getprop ro.build.version.release",
     "sdk": "getprop ro.build.version.sdk",
     "abi": "getprop ro.product.cpu.abi",
@@ -190,7 +205,7 @@ IDENTITY = {
     "qemu": "getprop ro.kernel.qemu",
     "boot_qemu": "getprop ro.boot.qemu",
     "cores": "ls -d /sys/devices/system/cpu/cpu[0-9]* | wc -l",
-    "frequencies": "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
+    "frequencies": _each_core("cpuinfo_max_freq"),
     "governor": "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
     "memory": "grep MemTotal /proc/meminfo",
 }
@@ -200,11 +215,11 @@ STATE = {
     "battery": "dumpsys battery",
     "power": "dumpsys power | grep mWakefulness=",
     "airplane": "settings get global airplane_mode_on",
-    "frequencies": "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq",
+    "frequencies": _each_core("scaling_cur_freq"),
 }
 
 READINGS = (
-    ("thermal_status", r"Thermal Status: (\d+)", 1),
-    ("battery_percent", r"\blevel: (\d+)", 1),
-    ("battery_celsius", r"\btemperature: (\d+)", 0.1),
+    ("thermal_status", rf"Thermal Status: {NUMBER}", 1),
+    ("battery_percent", rf"\blevel: {NUMBER}", 1),
+    ("battery_celsius", rf"\btemperature: {NUMBER}", 0.1),
 )

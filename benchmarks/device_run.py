@@ -6,20 +6,28 @@ import shlex
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from maskconver_mobile.benchmarks import benchmark_model, worker
-from maskconver_mobile.benchmarks.adb_client import Adb, ConnectionLostError, DeviceError, Interrupted
+from maskconver_mobile.benchmarks.adb_client import (
+    Adb,
+    ConnectionLostError,
+    DeviceError,
+    Interrupted,
+    printable,
+)
 from maskconver_mobile.benchmarks.device import Device
 from maskconver_mobile.benchmarks.device_rules import core_mask, is_cool, throttling
 from maskconver_mobile.benchmarks.models import ModelFile
 from maskconver_mobile.benchmarks.profile import Profile
 from maskconver_mobile.benchmarks.results import Machine, Result
 from maskconver_mobile.benchmarks.stats import drift, summarize
+from maskconver_mobile.benchmarks.typed_json import decode
 
 QUARTERS = 4
 CLEANUP_TIMEOUT_S = 20.0
+MAX_ANSWER_BYTES = 64 << 20
 PYTHONS = ("python3", "/data/data/com.termux/files/usr/bin/python3")
 
 
@@ -57,7 +65,7 @@ class DeviceRun:
 
     def __init__(self, adb: Adb, device: Device, machine: Machine, options: DeviceOptions) -> None:
         self._adb, self._device, self._machine, self._options = adb, device, machine, options
-        self._mask = core_mask(options.cores, machine.environment.get("core_max_khz", ())) if options.cores else ""
+        self._mask = core_mask(options.cores, machine.environment.get("core_max_khz", {})) if options.cores else ""
         self._folder = ""
 
     def __enter__(self) -> "DeviceRun":
@@ -156,20 +164,17 @@ class DeviceRun:
         if code != 0:
             raise self._broken(model, log, code)
         try:
-            answer = json.loads(self._fetch(output))
-            samples = tuple(float(value) for value in answer["samples_ms"])
-            taken = {key: answer[key] for key in PYTHON_FIELDS}
-        except (ValueError, TypeError, KeyError) as error:
-            raise DeviceError(self._message(model, f"its result is garbled ({error!r})")) from error
+            answer = _worker_answer(self._fetch(output))
+        except ValueError as error:
+            raise DeviceError(self._message(model, f"its result is garbled ({error})")) from error
         return Result(
             machine=self._device.serial,
             **model.facts,
             runner="worker",
             threads=threads,
-            invoke=summarize(samples),
-            samples_ms=samples,
-            drift=drift(samples),
-            **taken,
+            invoke=summarize(answer.samples_ms),
+            drift=drift(answer.samples_ms),
+            **asdict(answer),
         )
 
     def _with_tool(self, model: ModelFile, remote: str, threads: int) -> Result:
@@ -235,17 +240,20 @@ class DeviceRun:
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "pulled"
             self._device.pull(remote, local)
+            if local.stat().st_size > MAX_ANSWER_BYTES:
+                raise DeviceError(f"device {self._device.serial}: {remote} is larger than {MAX_ANSWER_BYTES} bytes")
             return local.read_text(encoding="utf-8", errors="replace")
 
     def _message(self, model: ModelFile, what: str) -> str:
         return f"device {self._device.serial}: {model.path.name}: {what}"
 
     def _broken(self, model: ModelFile, log: str, code: int) -> DeviceError:
-        last = (log.strip().splitlines() or ["it printed nothing"])[-1]
+        lines = log.strip().splitlines() or ["it printed nothing"]
+        last = next((line for line in lines if "ERROR" in line), lines[-1])
         with contextlib.suppress(ValueError, TypeError, KeyError):
             last = json.loads(last)["error"]
         how = f"was killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
-        return DeviceError(self._message(model, f"the runner {how}: {last[:200]}"))
+        return DeviceError(self._message(model, f"the runner {how}: {printable(last)[:200]}"))
 
 
 GPU_WARNINGS = {
@@ -254,12 +262,25 @@ GPU_WARNINGS = {
     "": ("the GPU delegate took nothing of the graph: these are times of the CPU",),
 }
 
-PYTHON_FIELDS = (
-    "runtime",
-    "runtime_version",
-    "load_cold_ms",
-    "load_warm_ms",
-    "first_invoke_ms",
-    "peak_rss_kib",
-    "rss_before_load_kib",
-)
+
+@dataclass(frozen=True)
+class WorkerAnswer:
+    """What `worker.py` writes, as far as a report holds it; the fields are those of `Result`."""
+
+    runtime: str
+    runtime_version: str
+    load_cold_ms: float
+    load_warm_ms: float
+    first_invoke_ms: float
+    peak_rss_kib: int
+    rss_before_load_kib: int
+    samples_ms: tuple[float, ...]
+
+
+def _worker_answer(text: str) -> WorkerAnswer:
+    raw = json.loads(text)
+    known = {field.name for field in fields(WorkerAnswer)}
+    answer: WorkerAnswer = decode(WorkerAnswer, {k: v for k, v in raw.items() if k in known} if raw else raw)
+    if min(answer.samples_ms, default=0.0) <= 0:
+        raise ValueError("it holds no timing above 0")
+    return answer

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskconver_mobile.benchmarks.profile import Operator, Profile
+from maskconver_mobile.benchmarks.profile import Profile
 from maskconver_mobile.benchmarks.stats import Ratio, Statistics
+from maskconver_mobile.benchmarks.typed_json import decode
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import write_atomically
 
@@ -154,31 +155,21 @@ class Report:
         if schema != SCHEMA:
             raise MaskConverError(f"{path}: has schema {schema!r} and this version reads {SCHEMA}")
         try:
-            return cls(
-                created=str(raw["created"]),
-                settings=dict(raw["settings"]),
-                machines=tuple(_machine(item) for item in raw["machines"]),
-                results=tuple(_result(item) for item in raw["results"]),
-                complete=bool(raw["complete"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MaskConverError(f"{path}: its content is malformed ({error!r})") from error
+            report: Report = decode(cls, {name: value for name, value in raw.items() if name != "schema"})
+            report.check()
+        except ValueError as error:
+            raise MaskConverError(f"{path}: its content is malformed ({error})") from error
+        return report
 
+    def check(self) -> None:
+        """What types alone do not say.
 
-def _machine(raw: dict[str, Any]) -> Machine:
-    return Machine(**{**raw, "warnings": tuple(raw["warnings"])})
-
-
-def _result(raw: dict[str, Any]) -> Result:
-    values = dict(raw)
-    values["invoke"] = Statistics(**raw["invoke"])
-    values["stages"] = {name: Statistics(**stage) for name, stage in raw["stages"].items()}
-    values["samples_ms"], values["warnings"] = tuple(raw["samples_ms"]), tuple(raw["warnings"])
-    if raw["input_size"]:
-        values["input_size"] = tuple(raw["input_size"])
-    if raw["ratio_to_first"]:
-        values["ratio_to_first"] = Ratio(**raw["ratio_to_first"])
-    if raw["profile"]:
-        operators = tuple(Operator(**operator) for operator in raw["profile"]["operators"])
-        values["profile"] = Profile(**{**raw["profile"], "operators": operators})
-    return Result(**values)
+        Raises:
+            ValueError: a result's machine is not there, or a time is not above 0; the message names the result.
+        """
+        known = {machine.id for machine in self.machines}
+        for i, result in enumerate(self.results):
+            if result.machine not in known:
+                raise ValueError(f"results[{i}].machine is {result.machine!r}; expected one of {sorted(known)}")
+            if min(result.invoke.min, result.invoke.mean, result.invoke.typical, *result.samples_ms) <= 0:
+                raise ValueError(f"results[{i}] has a time that is not above 0")

@@ -117,7 +117,7 @@ def compare(old: Path, new: Path, tolerance: float) -> int:
         hidden = c.verdict == "emulated"
         times = ("", "", "") if hidden else (f"{c.old_ms:.2f}", f"{c.new_ms:.2f}", f"{c.ratio:.3f}")
         table.add_row(c.title, *times, c.verdict)
-    Console().print(table)
+    Console(markup=False).print(table)
     return int(any(c.verdict == "slower" for c in found))
 
 
@@ -146,7 +146,7 @@ def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Call
     results: list[Result] = []
     partial = Machine("host", environment=environment.record(), error="interrupted or failed before its end")
     try:
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        with Progress(console=Console(stderr=True, markup=False), transient=True) as bar:
             task = bar.add_task("Measuring", total=None)
             machine = benchmark_host(
                 models,
@@ -171,7 +171,7 @@ def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "C
     client = Adb(find_adb(), threading.Event())
     client.check_version()
     attached = client.choose(options["serial"], options["all_devices"])
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     chosen: DeviceOptions = replace(_options(DeviceOptions, options), binary=options["benchmark_binary"])
     outcomes = benchmark_devices(
         client, attached, models, chosen, lambda serial, words: console.print(f"{serial}: {words}", highlight=False)
@@ -213,6 +213,6 @@ def _show(report: "Report") -> None:
 
     from maskconver_mobile.benchmarks.report import notes, table
 
-    Console().print(table(report))
+    Console(markup=False).print(table(report))
     for note in notes(report):
         click.echo(note, err=True)

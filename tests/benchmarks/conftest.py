@@ -1,5 +1,5 @@
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,11 +8,12 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 
 from adb_daemon import Daemon, Script, clients, free_port
+from from_outside import Attach, write_tool
 from tiny import write_tflite
+from tool_output import PROFILE, SUMMARY
 
+from maskconver_mobile.benchmarks import adb_client, device
 from maskconver_mobile.benchmarks.adb_client import Adb
-
-AttachDevice = Callable[..., Daemon]
 
 
 @pytest.fixture
@@ -39,14 +40,16 @@ def adb_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def adb(adb_server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Adb:
-    """A real adb client."""
+    """A real adb client, which the benchmark finds as well."""
     client, port = adb_server
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", port)
+    monkeypatch.setattr(adb_client, "find_adb", lambda: client)
+    monkeypatch.setattr(device, "RECONNECT_S", 1.0)
     return Adb(client)
 
 
 @pytest.fixture
-def attach(adb: Adb, tmp_path: Path) -> Iterator[AttachDevice]:
+def attach(adb: Adb, tmp_path: Path) -> Iterator[Attach]:
     """Attach scripted devices: `attach(state=..., drop_at=...)` returns the daemon of a new one."""
     with ExitStack() as stack:
 
@@ -58,3 +61,11 @@ def attach(adb: Adb, tmp_path: Path) -> Iterator[AttachDevice]:
             return daemon
 
         yield one
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Path:
+    """Stands for Google's benchmark_model: prints what that prints."""
+    return write_tool(
+        tmp_path, f"cat <<'END'\n{SUMMARY}END\ncase \"$*\" in *profiling=true*) cat <<'END'\n{PROFILE}END\nesac"
+    )
