@@ -38,7 +38,7 @@ setup(
         "maskconver_mobile.benchmarks": "benchmarks",
     },
     package_data={
-        "maskconver_mobile": ["py.typed", "*.json", "demo/*"],
+        "maskconver_mobile": ["py.typed", "*.json", "demo/*", "demo/photos/*"],
     },
     install_requires=RUNTIME,
     extras_require={"adb": ADB, "onnx": ONNX, "convert": CONVERT, "quantize": QUANTIZE, "test": TEST, "dev": DEV},

@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import re
 import shlex
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,14 @@ from maskconver_mobile.benchmarks.adb_client import (
     ClientTimeoutError,
     ConnectionLostError,
     DeviceError,
+    Interrupted,
     failure,
 )
+from maskconver_mobile.benchmarks.device_rules import is_cool
 
 FOLDER = "maskconver_mobile"
 TRANSFER_TIMEOUT_S = 300.0
+MAX_TEXT_BYTES = 64 << 20
 RECONNECT_S = 15.0
 RETRIES = 2
 MARKER = re.compile(r"\n@exit=(\d+)\s*\Z")
@@ -124,6 +129,26 @@ class Device:
         finally:
             part.unlink(missing_ok=True)
 
+    def read_text(self, remote: str, limit: int = MAX_TEXT_BYTES) -> str:
+        """A text file of the device.
+
+        Raises:
+            DeviceError: it is not there or larger than `limit` bytes, or the connection broke for good.
+        """
+        return self.read(remote, limit).decode(errors="replace")
+
+    def read(self, remote: str, limit: int) -> bytes:
+        """A file of the device; see `read_text`."""
+        size = self.shell(f"wc -c < {shlex.quote(remote)}").stdout.strip()
+        if size.isdecimal() and int(size[:20]) > limit:
+            raise DeviceError(
+                f"device {self.serial}: {Path(remote).name} has {size[:20]} bytes; expected up to {limit}"
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / "pulled"
+            self.pull(remote, local)
+            return local.read_bytes()
+
     def _transfer(self, verb: str, source: str, target: str, name: str) -> None:
         try:
             done = self._adb.run("-s", self.serial, verb, source, target, timeout=TRANSFER_TIMEOUT_S)
@@ -139,6 +164,17 @@ class Device:
                 return work()
             self.wait_for_return()
         return work()
+
+    def cool_down(self, seconds: float) -> None:
+        """Wait until the device says that it is cool, at most so long.
+
+        Raises:
+            Interrupted: the user asked to stop.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not is_cool(self.state()):
+            if self._adb.stop.wait(min(2.0, max(deadline - time.monotonic(), 0.0))):
+                raise Interrupted
 
     def wait_for_return(self, *, stoppable: bool = True) -> None:
         """Wait a while for the device to be back after its connection broke."""

@@ -3,10 +3,9 @@
 import contextlib
 import json
 import shlex
-import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from maskconver_mobile.benchmarks import benchmark_model, worker
@@ -14,11 +13,10 @@ from maskconver_mobile.benchmarks.adb_client import (
     Adb,
     ConnectionLostError,
     DeviceError,
-    Interrupted,
     printable,
 )
 from maskconver_mobile.benchmarks.device import Device
-from maskconver_mobile.benchmarks.device_rules import core_mask, is_cool, throttling
+from maskconver_mobile.benchmarks.device_rules import core_mask, throttling
 from maskconver_mobile.benchmarks.models import ModelFile
 from maskconver_mobile.benchmarks.profile import Profile
 from maskconver_mobile.benchmarks.results import Machine, Result
@@ -27,7 +25,6 @@ from maskconver_mobile.benchmarks.typed_json import decode
 
 QUARTERS = 4
 CLEANUP_TIMEOUT_S = 20.0
-MAX_ANSWER_BYTES = 64 << 20
 PYTHONS = ("python3", "/data/data/com.termux/files/usr/bin/python3")
 
 
@@ -40,24 +37,32 @@ class DeviceOptions:
         runs: timed runs of each model.
         warmup: runs before them.
         min_seconds: at least this long in all.
-        binary: Google's `benchmark_model` for the device; the Python runner where None.
-        gpu: through the GPU delegate; with `binary` only.
-        profile: operator times as well, in a run of their own; with `binary` only.
+        app: APK of the Android app, installed before it measures.
+        binary: Google's `benchmark_model` for the device, instead of the app.
+        gpu: through the GPU delegate; not with the Python runner, which measures where neither is there.
+        half_precision: whether the app may compute in float16.
+        profile: the app times the stages as well, and `binary` the operators, in a run of their own.
+        verify: the app's answers against this machine's.
         cores: `big`, `little`, a hexadecimal mask such as `0xf0`, or empty for all.
         cool_down: wait at most this many seconds before each model for the device to cool.
         timeout: seconds after which one run on the device is killed.
+        photos: photographs to run on; the bundled ones where empty.
     """
 
     threads: tuple[int, ...] = (4,)
     runs: int = 50
     warmup: int = 5
     min_seconds: float = 0.0
+    app: Path | None = None
     binary: Path | None = None
     gpu: bool = False
+    half_precision: bool = True
     profile: bool = False
+    verify: bool = False
     cores: str = ""
     cool_down: float = 0.0
     timeout: float = 600.0
+    photos: tuple[Path, ...] = ()
 
 
 class DeviceRun:
@@ -78,7 +83,9 @@ class DeviceRun:
 
     def _prepare(self) -> None:
         binary = self._options.binary
-        if binary is not None:
+        if binary is None:
+            self._refuse_what_python_cannot()
+        else:
             self._check_binary(binary)
         self._folder = f"{self._device.folder}/run.{time.time_ns():x}"
         self._device.shell(f"mkdir -p {shlex.quote(self._folder)}")
@@ -118,13 +125,20 @@ class DeviceRun:
                 f"get the benchmark_model for {own}"
             )
 
+    def _refuse_what_python_cannot(self) -> None:
+        asked = [name for name in ("gpu", "profile", "verify") if getattr(self._options, name)]
+        if asked:
+            raise DeviceError(
+                f"device {self._device.serial}: --{asked[0]} needs the app there; add --app to install it"
+            )
+
     def _find_python(self) -> str:
         names = " ".join(PYTHONS)
         found = self._device.shell(f"for p in {names}; do command -v $p && break; done").stdout.split()
         if not found:
             raise DeviceError(
-                f"device {self._device.serial}: has no python3 that adb may run; give Google's benchmark_model with "
-                "--benchmark-binary"
+                f"device {self._device.serial}: has neither the app nor a python3 that adb may run; "
+                "run `make android` and add --app"
             )
         return found[0]
 
@@ -135,7 +149,7 @@ class DeviceRun:
             DeviceError: the device or the runner failed; the message says how.
         """
         remote = self._device.push(model.path)
-        self._cool_down()
+        self._device.cool_down(self._options.cool_down)
         before = self._device.state()
         measure = self._with_python if self._options.binary is None else self._with_tool
         try:
@@ -147,14 +161,6 @@ class DeviceRun:
         hot = () if self._machine.emulated else throttling(result.drift, before, self._device.state())
         return replace(result, cores=f"0x{self._mask}" if self._mask else "", warnings=(*result.warnings, *hot))
 
-    def _cool_down(self) -> None:
-        deadline = time.monotonic() + self._options.cool_down
-        while time.monotonic() < deadline:
-            if is_cool(self._device.state()):
-                return
-            if self._adb.stop.wait(min(2.0, max(deadline - time.monotonic(), 0.0))):
-                raise Interrupted
-
     def _with_python(self, model: ModelFile, remote: str, threads: int) -> Result:
         options = self._options
         output = f"{self._folder}/result.json"
@@ -164,7 +170,7 @@ class DeviceRun:
         if code != 0:
             raise self._broken(model, log, code)
         try:
-            answer = _worker_answer(self._fetch(output))
+            answer = _worker_answer(self._device.read_text(output))
         except ValueError as error:
             raise DeviceError(self._message(model, f"its result is garbled ({error})")) from error
         return Result(
@@ -234,15 +240,7 @@ class DeviceRun:
         program = shlex.join([*limit, *group, "sh", "-c", inner])
         script = f"cd {shlex.quote(self._folder)} && : > log && {program}; code=$?; rm -f pid; exit $code"
         done = self._device.shell_once(script, self._options.timeout, doing="the runner")
-        return done.stderr + self._fetch(f"{self._folder}/log"), done.code
-
-    def _fetch(self, remote: str) -> str:
-        with tempfile.TemporaryDirectory() as folder:
-            local = Path(folder) / "pulled"
-            self._device.pull(remote, local)
-            if local.stat().st_size > MAX_ANSWER_BYTES:
-                raise DeviceError(f"device {self._device.serial}: {remote} is larger than {MAX_ANSWER_BYTES} bytes")
-            return local.read_text(encoding="utf-8", errors="replace")
+        return done.stderr + self._device.read_text(f"{self._folder}/log"), done.code
 
     def _message(self, model: ModelFile, what: str) -> str:
         return f"device {self._device.serial}: {model.path.name}: {what}"
@@ -278,9 +276,7 @@ class WorkerAnswer:
 
 
 def _worker_answer(text: str) -> WorkerAnswer:
-    raw = json.loads(text)
-    known = {field.name for field in fields(WorkerAnswer)}
-    answer: WorkerAnswer = decode(WorkerAnswer, {k: v for k, v in raw.items() if k in known} if raw else raw)
+    answer: WorkerAnswer = decode(WorkerAnswer, json.loads(text))
     if min(answer.samples_ms, default=0.0) <= 0:
         raise ValueError("it holds no timing above 0")
     return answer

@@ -4,7 +4,7 @@ Times that come from an emulated processor are never shown as latency.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EMULATED = "emulated"
 TOP_OPERATORS = 15
-SHORT = ("p50 ms", "p90 ms", "p95 ms", "mean ms", "ratio to first", "peak MiB")
+SHORT = ("p50 ms", "p90 ms", "p95 ms", "mean ms", "ratio to first", "peak MiB", "pixels as here")
 
 
 def _milliseconds(value: float | None) -> str:
@@ -54,13 +54,24 @@ SIZES: tuple[tuple[str, Callable[[Result], str]], ...] = (
 )
 
 
+CHECKS: tuple[tuple[str, Callable[[Result], str]], ...] = (
+    ("pixels as here", lambda r: "" if r.verification is None else f"{r.verification.agreement:.4%}"),
+    ("largest difference", lambda r: "" if r.verification is None else _differences(r.verification.max_differences)),
+)
+
+
+def _differences(found: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2g}" for name, value in found.items())
+
+
 def rows(report: Report) -> Iterator[list[str]]:
     """Rows of the table, the header first; latency cells of emulated machines hold that word instead."""
-    yield ["machine", "model", *(name for name, _ in (*LATENCY, *SIZES))]
+    checks = CHECKS if any(result.verification for result in report.results) else ()
+    yield ["machine", "model", *(name for name, _ in (*LATENCY, *SIZES, *checks))]
     for result in report.results:
         emulated = report.machine_of(result).emulated
         times = [EMULATED if emulated else cell(result) for _, cell in LATENCY]
-        yield [result.machine, result.title, *times, *(cell(result) for _, cell in SIZES)]
+        yield [result.machine, result.title, *times, *(cell(result) for _, cell in (*SIZES, *checks))]
 
 
 def table(report: Report) -> "Table":

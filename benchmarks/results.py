@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from maskconver_mobile.benchmarks.profile import Profile
+from maskconver_mobile.benchmarks.spread import PhotoTiming
 from maskconver_mobile.benchmarks.stats import Ratio, Statistics
 from maskconver_mobile.benchmarks.typed_json import decode
+from maskconver_mobile.benchmarks.verification import Verification
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import write_atomically
 
@@ -30,14 +32,16 @@ class Result:
         size_bytes: of the model file.
         input_size: (height, width) of the model's image, None where the file has no model card.
         recipe: fusion level, target and number format from the model card, or empty.
-        runtime: `litert`, `onnxruntime` or `tflite` (inside benchmark_model).
+        runtime: `litert`, `onnxruntime` or `tflite` (inside the app and benchmark_model).
         runtime_version: version of that package, or empty.
-        runner: `worker` (this package's) or `benchmark_model` (Google's).
+        runner: `worker` (this package's), `app` (the Android app's) or `benchmark_model` (Google's).
         accelerator: `cpu` or `gpu`.
         threads: threads of the CPU kernels.
         cores: mask of the cores it was bound to, such as `0xf0`, or empty.
+        half_precision: it computed in float16.
         invoke: timings of the model's run alone.
         samples_ms: every timing in the order taken; empty where the runner tells only its averages.
+        photos: the same by photograph; empty for a model that ran on noise, as nobody knows what it takes.
         load_cold_ms: first load in a fresh process.
         load_warm_ms: second load in that process.
         first_invoke_ms: first run after the first load.
@@ -47,6 +51,8 @@ class Result:
         ratio_to_first: against the first model of the same call, round by round.
         stages: the way from an image file to segments: decode, preprocess, invoke, merge.
         profile: operator times.
+        verification: how far its answers are from the host's, where that was asked for.
+        conditions: what the app read of battery, temperature and the like, `before` and `after` the run.
         warnings: what a reader should know before believing the numbers.
     """
 
@@ -63,7 +69,9 @@ class Result:
     runtime_version: str = ""
     accelerator: str = "cpu"
     cores: str = ""
+    half_precision: bool = False
     samples_ms: tuple[float, ...] = ()
+    photos: tuple[PhotoTiming, ...] = ()
     load_cold_ms: float | None = None
     load_warm_ms: float | None = None
     first_invoke_ms: float | None = None
@@ -73,6 +81,8 @@ class Result:
     ratio_to_first: Ratio | None = None
     stages: Mapping[str, Statistics] = field(default_factory=dict)
     profile: Profile | None = None
+    verification: Verification | None = None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -80,7 +90,8 @@ class Result:
         """The model and how it was run, in a few words."""
         count = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         parts = [Path(self.model).name, self.runtime, count]
-        return ", ".join([*parts, *filter(None, (self.accelerator.replace("cpu", ""), self.cores))])
+        half = "half precision" if self.half_precision else ""
+        return ", ".join([*parts, *filter(None, (self.accelerator.replace("cpu", ""), self.cores, half))])
 
 
 @dataclass(frozen=True)
@@ -155,7 +166,7 @@ class Report:
         if schema != SCHEMA:
             raise MaskConverError(f"{path}: has schema {schema!r} and this version reads {SCHEMA}")
         try:
-            report: Report = decode(cls, {name: value for name, value in raw.items() if name != "schema"})
+            report: Report = decode(cls, raw)
             report.check()
         except ValueError as error:
             raise MaskConverError(f"{path}: its content is malformed ({error})") from error

@@ -10,6 +10,9 @@ from maskconver_mobile.errors import MaskConverError
 THROTTLED = 1.1
 """A drift above this is worth a warning; quarters of a short run differ by less without any cause."""
 
+MIN_RUNS = 3
+"""Fewer timings have no middle half to speak of."""
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -43,6 +46,13 @@ class Statistics:
     def typical(self) -> float:
         """The median, or the mean where there is no median."""
         return self.mean if self.p50 is None else self.p50
+
+    @property
+    def middle_half(self) -> tuple[float, float] | None:
+        """From p25 to p75; None where they are not known, or stand for fewer than three timings."""
+        if self.count < MIN_RUNS or self.p25 is None or self.p75 is None:
+            return None
+        return self.p25, self.p75
 
 
 @dataclass(frozen=True)

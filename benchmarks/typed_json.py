@@ -1,4 +1,7 @@
-"""JSON of others as the dataclasses of this package: every type checked, the wrong value named by its path."""
+"""JSON of others as the dataclasses of this package: every type checked, the wrong value named by its path.
+
+Keys that are not known are passed over: a newer version may have added some.
+"""
 
 import math
 import types
@@ -51,12 +54,10 @@ def _tuple(arguments: tuple[Any, ...], raw: Any, path: str) -> tuple[Any, ...]:
 def _dataclass(kind: Any, raw: Any, path: str) -> Any:
     _expect(isinstance(raw, dict), raw, path, "an object")
     hints, known = get_type_hints(kind), {field.name: field for field in fields(kind)}
-    for name in sorted(raw.keys() - known.keys()):
-        raise ValueError(f"{_join(path, name)} is not known")
     for name, field in known.items():
         if name not in raw and field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"{_join(path, name)} is missing")
-    return kind(**{name: decode(hints[name], value, _join(path, name)) for name, value in raw.items()})
+    return kind(**{name: decode(hints[name], raw[name], _join(path, name)) for name in known if name in raw})
 
 
 def _join(path: str, name: str) -> str:

@@ -282,7 +282,7 @@ def test_a_device_without_python(attach: Attach, tiny: Path, tmp_path: Path) -> 
     daemon.search_path = str(daemon.root / "bin")
     for name in ("mkdir", "wc", "cut", "sha256sum", "chmod", "mv", "rm", "cat", "ls", "uname", "grep"):
         daemon.root.joinpath("bin", name).symlink_to(f"/bin/{name}")
-    assert "has no python3 that adb may run" in str(run(tiny, tmp_path / "out").exception)
+    assert "has neither the app nor a python3 that adb may run" in str(run(tiny, tmp_path / "out").exception)
 
 
 def test_a_model_that_python_refuses(attach: Attach, tmp_path: Path) -> None:

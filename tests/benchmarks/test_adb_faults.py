@@ -131,7 +131,7 @@ def test_types_in_a_pulled_result_are_checked(
         (lambda raw: raw["results"][0].update(model=None), r"results\[0\].model is None; expected text"),
         (lambda raw: raw["results"][0].update(input_size=[1]), r"input_size is \[1\]; expected a list of 2"),
         (lambda raw: raw["results"][0].pop("runtime"), r"results\[0\].runtime is missing"),
-        (lambda raw: raw["machines"][0].update(colour="red"), r"machines\[0\].colour is not known"),
+        (lambda raw: raw["machines"][0].update(id=1), r"machines\[0\].id is 1; expected text"),
         (lambda raw: raw.update(results={}), "results is {}; expected a list"),
         (lambda raw: raw.update(machines=[]), r"results\[0\].machine is 'host'"),
     ],

@@ -1,0 +1,404 @@
+"""The app's benchmark on a scripted phone, as the user calls it."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import scripted_app
+from adb_daemon import Daemon
+from from_outside import Attach, eventually, left_behind, processes_of, run
+
+from maskconver_mobile.benchmarks import app, device
+from maskconver_mobile.benchmarks.adb_client import Adb
+from maskconver_mobile.benchmarks.app_install import BUILT
+from maskconver_mobile.benchmarks.compare import compare
+from maskconver_mobile.benchmarks.results import Report
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.segmenter import DEFAULT_MODEL
+
+Phone = Callable[..., Daemon]
+VERSIONS = (8, 10, 13, 15)
+
+
+@pytest.fixture
+def phone(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> Phone:
+    """Attach a phone: `phone(8, app={"hang": True}, daemon={"drop_at": "push"})`."""
+    monkeypatch.setattr(app, "POLL_S", 0.1)
+    monkeypatch.setattr(app, "GRACE_S", 0.3)
+
+    def one(android: int = 13, *, daemon: dict[str, Any] | None = None, **state: Any) -> Daemon:
+        more = {"properties": scripted_app.properties(android), "programs": scripted_app.programs(), **(daemon or {})}
+        found = attach(**more)
+        scripted_app.set_up(found.root, android=android, **state)
+        return found
+
+    return one
+
+
+@pytest.fixture
+def apk(tmp_path: Path) -> Path:
+    path = tmp_path / "app.apk"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("AndroidManifest.xml", "x")
+    return path
+
+
+def measured(folder: Path) -> Report:
+    return Report.load(folder / "out" / "benchmark.json")
+
+
+def clean(daemon: Daemon) -> bool:
+    """No process, no result, no input, no half file is left on the phone."""
+    results = list((daemon.root / scripted_app.RESULTS).glob("*"))
+    inputs = list((daemon.root / "tmp" / device.FOLDER).glob("*.raw"))
+    apks = list((daemon.root / "tmp" / device.FOLDER).glob("*.apk"))
+    return eventually(lambda: not processes_of(daemon)) and not (results + inputs + apks + left_behind(daemon))
+
+
+@pytest.mark.parametrize("android", VERSIONS)
+def test_every_timing_of_every_photograph_comes_back(phone: Phone, tmp_path: Path, android: int) -> None:
+    daemon = phone(android)
+    options = ("--runs", "10", "--warmup", "2", "--threads", "2", "--profile", "--gpu", "--no-half-precision")
+    assert run(DEFAULT_MODEL, tmp_path / "out", *options).exception is None
+    asked = json.loads((daemon.root / "started.json").read_text())["extras"]
+    assert (asked["threads"], asked["runs"], asked["warmup"], asked["contract"]) == (2, 10, 2, 1)
+    assert (asked["accelerator"], asked["half_precision"], asked["profile"]) == ("gpu", False, True)
+    report = measured(tmp_path)
+    machine, result = report.machines[0], report.results[0]
+    assert (machine.emulated, machine.environment["app"], machine.environment["soc"]) == (False, "0.1.0", "ex1000")
+    assert not any("screen" in warning for warning in machine.warnings)
+    assert (result.runner, result.runtime, result.runtime_version) == ("app", "tflite", "2.16.1")
+    assert [photo.photo for photo in result.photos][:2] == ["astronaut.jpg", "apollo11_crew.jpg"]
+    assert len(result.samples_ms) == 14
+    assert [photo.samples_ms for photo in result.photos] == [pytest.approx((10 + i, 10.01 + i)) for i in range(7)]
+    assert (result.invoke.count, result.invoke.p50 is not None, result.accelerator) == (14, True, "gpu")
+    assert result.stages["decode"].p50 == 1.5
+    assert result.conditions["before"]["battery_celsius"] == 29.5
+    assert ("thermal_status" in result.conditions["after"]) == (android >= 10)
+    assert clean(daemon)
+
+
+def test_two_reports_get_a_verdict(phone: Phone, tiny: Path, tmp_path: Path) -> None:
+    daemon = phone()
+    reports = []
+    for milliseconds in (10.0, 20.0):
+        scripted_app.set_up(daemon.root, app={"ms": milliseconds})
+        assert run(tiny, tmp_path / "out").exception is None
+        reports.append(measured(tmp_path))
+    assert [c.verdict for c in compare(*reports)] == ["slower"]
+
+
+def test_a_model_without_a_card_runs_on_noise(phone: Phone, tiny: Path, tmp_path: Path) -> None:
+    daemon = phone()
+    assert run(tiny, tmp_path / "out").exception is None
+    assert "inputs" not in json.loads((daemon.root / "started.json").read_text())["extras"]
+    result = measured(tmp_path).results[0]
+    assert result.photos == ()
+    assert "ran on noise" in " ".join(result.warnings)
+
+
+def test_models_are_pushed_once_and_inputs_go(phone: Phone, tmp_path: Path) -> None:
+    daemon = phone()
+    assert run(DEFAULT_MODEL, tmp_path / "out", "--threads", "1,2").exception is None
+    assert [result.threads for result in measured(tmp_path).results] == [1, 2]
+    assert len([name for name in daemon.pushed if ".tflite" in name]) == 1
+    assert len([name for name in daemon.pushed if ".raw" in name]) == 7
+    assert clean(daemon)
+
+
+def test_what_the_gpu_left_to_the_cpu_is_told(phone: Phone, tiny: Path, tmp_path: Path) -> None:
+    fallback = {"accelerator": {"asked": "gpu", "used": "cpu", "reason": "no GPU delegate on [this] phone"}}
+    phone(app={"values": fallback})
+    assert run(tiny, tmp_path / "out", "--gpu").exception is None
+    result = measured(tmp_path).results[0]
+    assert result.accelerator == "cpu"
+    assert "ran on the CPU: no GPU delegate on [this] phone" in result.warnings
+
+
+def test_heat_and_battery_saver_are_told(phone: Phone, tiny: Path, tmp_path: Path) -> None:
+    states = {"before": {"thermal_status": 0, "power_save": True}, "after": {"thermal_status": 2}}
+    phone(app={"values": states})
+    assert run(tiny, tmp_path / "out").exception is None
+    warnings = " ".join(measured(tmp_path).results[0].warnings)
+    assert "thermal status rose from 0 to 2" in warnings
+    assert "battery saver was on" in warnings
+
+
+def test_an_emulator_that_only_the_app_sees_through(phone: Phone, tiny: Path, tmp_path: Path) -> None:
+    phone(app={"values": {"device": {"emulated": True}}})
+    done = run(tiny, tmp_path / "out")
+    assert measured(tmp_path).machines[0].emulated
+    assert "10.0" not in done.output
+
+
+# The same answer.
+
+
+@pytest.mark.parametrize("level_of_change", [0.0, 2**-13])
+def test_the_same_answer_is_verified(phone: Phone, tmp_path: Path, level_of_change: float) -> None:
+    daemon = phone(app={"shift": level_of_change})
+    done = run(DEFAULT_MODEL, tmp_path / "out", "--verify", "--runs", "1")
+    assert (done.exception, done.return_value) == (None, 0)
+    found = measured(tmp_path).results[0].verification
+    assert found is not None
+    assert found.agreement > 0.999
+    assert found.max_differences["mask_logits"] == pytest.approx(level_of_change, abs=1e-5)
+    assert found.max_differences["classes"] == 0
+    assert f"{found.agreement:.4%}" in (tmp_path / "out" / "benchmark.html").read_text()
+    assert clean(daemon)
+
+
+def test_another_answer_fails(phone: Phone, tmp_path: Path) -> None:
+    phone(app={"shift": 0.6})
+    done = run(DEFAULT_MODEL, tmp_path / "out", "--verify", "--runs", "1")
+    assert (done.exception, done.return_value) == (None, 1)
+    assert "of the pixels are as here, below 0.99" in done.output
+    found = measured(tmp_path).results[0].verification
+    assert found is not None
+    assert found.worst <= found.agreement < 0.99
+    assert found.worst_photo
+
+
+def test_nan_from_the_phone(phone: Phone, tmp_path: Path) -> None:
+    daemon = phone(app={"shift": float("nan")})
+    message = str(run(DEFAULT_MODEL, tmp_path / "out", "--verify", "--runs", "1").exception)
+    assert message.startswith(f"device {daemon.serial}: {DEFAULT_MODEL.name}: astronaut.jpg: NaN or infinity in")
+    assert clean(daemon)
+
+
+def test_outputs_that_are_missing_or_others(phone: Phone, tiny: Path, tmp_path: Path) -> None:
+    phone(app={"outputs": False})
+    message = str(run(DEFAULT_MODEL, tmp_path / "out", "--verify", "--runs", "1").exception)
+    assert "of the app is None; here" in message
+    assert "so that --verify knows no input" in str(run(tiny, tmp_path / "out", "--verify").exception)
+
+
+# Installing.
+
+
+def test_the_app_is_installed_when_asked_and_once(phone: Phone, tiny: Path, tmp_path: Path, apk: Path) -> None:
+    daemon = phone(installed=None)
+    for _ in range(2):
+        assert run(tiny, tmp_path / "out", "--app", str(apk)).exception is None
+    assert len([name for name in daemon.pushed if ".apk" in name]) == 1
+    assert clean(daemon)
+
+
+def test_the_built_app_is_found(
+    phone: Phone, tiny: Path, tmp_path: Path, apk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone(installed=None)
+    (tmp_path / "clone" / BUILT).parent.mkdir(parents=True)
+    apk.rename(tmp_path / "clone" / BUILT)
+    (tmp_path / "clone" / "docs").mkdir()
+    monkeypatch.chdir(tmp_path / "clone" / "docs")
+    assert run(tiny, tmp_path / "out", "--app").exception is None
+
+
+def test_files_that_are_no_app(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "no such APK; run `make android`" in str(run(tiny, tmp_path / "out", "--app").exception)
+    assert "tiny.tflite: is no APK" in str(run(tiny, tmp_path / "out", "--app", str(tiny)).exception)
+
+
+@pytest.mark.parametrize(
+    ("android", "refusal", "message"),
+    [
+        (8, "Failure [INSTALL_FAILED_UPDATE_INCOMPATIBLE: Package org.maskconver.mobile signatures do not match the "
+            "previously installed version; ignoring!]", "run `adb uninstall org.maskconver.mobile` first"),
+        (10, "Failure [INSTALL_FAILED_USER_RESTRICTED: Install canceled by user]", "turn on 'Install via USB'"),
+        (13, "Failure [INSTALL_FAILED_NO_MATCHING_ABIS: Failed to extract native libraries, res=-113]", "no code for"),
+        (13, "Failure [INSTALL_PARSE_FAILED_NO_CERTIFICATES: Failed to collect certificates]", "damaged or unsigned"),
+        (15, "Failure [INSTALL_FAILED_VERSION_DOWNGRADE: Downgrade detected]", "a newer version is there"),
+        (15, "java.lang.SecurityException: [x] may not install", "java.lang.SecurityException: [x] may not install"),
+        (15, "", "no reason"),
+    ],
+)  # fmt: skip
+def test_a_phone_that_refuses_the_app(
+    phone: Phone, tiny: Path, tmp_path: Path, apk: Path, android: int, refusal: str, message: str
+) -> None:
+    daemon = phone(android, installed=None, refusal=refusal)
+    shown = str(run(tiny, tmp_path / "out", "--app", str(apk)).exception)
+    assert shown.startswith(f"device {daemon.serial}: app.apk cannot be installed: ")
+    assert message in shown
+    assert "\n" not in shown
+    assert clean(daemon)
+
+
+@pytest.mark.parametrize("android", [8, 15])
+def test_an_old_app_on_the_phone(phone: Phone, tiny: Path, tmp_path: Path, android: int, apk: Path) -> None:
+    phone(android, installed=7)
+    message = str(run(tiny, tmp_path / "out").exception)
+    assert "has version 0.0.7 of the app, which is too old; add --app" in message
+    assert run(tiny, tmp_path / "out", "--app", str(apk)).exception is None
+
+
+def test_options_that_the_app_does_not_have(phone: Phone, tiny: Path, tmp_path: Path) -> None:
+    phone()
+    assert "Android chooses the app's cores" in str(run(tiny, tmp_path / "out", "--cores", "big").exception)
+    onnx = tiny.rename(tiny.with_suffix(".onnx"))
+    assert "the app reads .tflite files only" in str(run(onnx, tmp_path / "out").exception)
+
+
+# What goes wrong on the way.
+
+
+@pytest.mark.parametrize(
+    ("android", "printed", "message"),
+    [
+        (8, "Error type 3\nError: Activity class {org.maskconver.mobile/x} does not exist.", "of another version"),
+        (8, "java.lang.SecurityException: Permission Denial: starting Intent { cmp=x } from null (pid=4242, uid=2000) "
+            "requires android.permission.DUMP", "does not let adb start the app"),
+        (10, "Exception occurred while executing:\njava.lang.SecurityException: x", "does not let adb start the app"),
+        (13, "Exception occurred while executing 'start':\njava.lang.IllegalArgumentException: Bad", "(Exception"),
+        (15, "Error: Activity not started, unable to resolve Intent { act=x }", "of another version"),
+        (15, "", "it printed nothing of use"),
+    ],
+)  # fmt: skip
+def test_a_phone_that_does_not_start_the_app(
+    phone: Phone, tiny: Path, tmp_path: Path, android: int, printed: str, message: str
+) -> None:
+    daemon = phone(android, start=printed)
+    shown = str(run(tiny, tmp_path / "out").exception)
+    assert shown.startswith(f"device {daemon.serial}: tiny.tflite: ")
+    assert message in shown
+    assert clean(daemon)
+
+
+@pytest.mark.parametrize(
+    ("android", "state", "message"),
+    [
+        (8, {"logcat": "I lowmemorykiller: Kill 'org.maskconver.mobile' (4242), adj 0"}, "which needed its memory"),
+        (8, {"logcat": "F libc    : Fatal signal 11 (SIGSEGV), code 1"}, "crashed in native code"),
+        (10, {"logcat": "E AndroidRuntime: FATAL EXCEPTION: main"}, "it crashed"),
+        (
+            10,
+            {"logcat": "I ActivityManager: Killing 4242:org.maskconver.mobile/u0a1 (adj 0): x"},
+            "killed by the system",
+        ),
+        (10, {}, "the phone does not say why"),
+        (13, {"app": {"die": "3 (LOW_MEMORY)"}}, "which needed its memory"),
+        (13, {"app": {"die": "5 (APP CRASH(NATIVE))"}}, "crashed in native code"),
+        (15, {"app": {"die": "4 (APP CRASH(EXCEPTION))"}}, "it crashed"),
+        (15, {"app": {"die": "10 (USER REQUESTED)"}}, "closed on the phone"),
+        (15, {"app": {"die": "2 (SIGNALED)"}}, "killed by the system"),
+    ],
+)
+def test_an_app_that_ends_without_a_result(
+    phone: Phone, tiny: Path, tmp_path: Path, android: int, state: dict[str, Any], message: str
+) -> None:
+    daemon = phone(android, **{"app": {"crash": True}, **state})
+    shown = str(run(tiny, tmp_path / "out").exception)
+    assert shown.startswith(f"device {daemon.serial}: tiny.tflite: the app ended: ")
+    assert message in shown
+    assert clean(daemon)
+
+
+def test_a_run_that_hangs(phone: Phone, tiny: Path, tmp_path: Path) -> None:
+    daemon = phone(app={"hang": True})
+    message = str(run(tiny, tmp_path / "out", "--timeout", "1").exception)
+    assert "took more than 1 s; ask for fewer runs or a longer --timeout" in message
+    assert clean(daemon)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ({"values": {"error": "no TFLite\nfile \x1b[31m[/b]"}}, "the app says: no TFLite file [31m[/b]"),
+        ({"text": "<html>"}, "the app's result is garbled (Expecting value"),
+        ({"text": "[" * 100_000}, "the app's result is garbled"),
+        ({"text": "[]"}, "the whole is []; expected an object"),
+        ({"values": {"schema": 2}}, "schema 2, contract 1; this version reads 1, 1"),
+        ({"values": {"run": "other"}}, "run is 'other'; expected"),
+        ({"values": {"samples_ms": [1.0, -1.0]}}, "samples_ms holds no timing above 0"),
+        ({"values": {"samples_ms": ["1"]}}, "samples_ms[0] is '1'; expected a number"),
+        ({"values": {"samples_ms": [float("inf")]}}, "samples_ms[0] is inf; expected a number"),
+        ({"values": {"stages_ms": {"decode": [1.0]}}}, "stages_ms holds ['decode']; expected timings of decode, "),
+        ({"values": {"before": {"thermal_status": "hot"}}}, "before.thermal_status is 'hot'; expected a whole number"),
+        ({"values": {"model": {"sha256": "0"}}}, "model.sha256 is not that of the model that was pushed"),
+        ({"values": {"runtime": None}}, "runtime is None; expected an object"),
+    ],
+)  # fmt: skip
+def test_results_that_are_none(
+    phone: Phone, tiny: Path, tmp_path: Path, behaviour: dict[str, Any], message: str
+) -> None:
+    daemon = phone(app=behaviour)
+    shown = str(run(tiny, tmp_path / "out").exception)
+    assert shown.startswith(f"device {daemon.serial}: tiny.tflite: ")
+    assert message in shown
+    assert shown.isprintable()
+    assert clean(daemon)
+
+
+def test_timings_that_do_not_fit_the_photographs(phone: Phone, tmp_path: Path) -> None:
+    phone(app={"values": {"samples_ms": [1.0] * 8}})
+    message = str(run(DEFAULT_MODEL, tmp_path / "out").exception)
+    assert "samples_ms holds 8 timings; expected a multiple of 7 inputs" in message
+
+
+@pytest.mark.parametrize("moment", ["push", "run", "pull"])
+def test_a_connection_that_drops_once(phone: Phone, tiny: Path, tmp_path: Path, moment: str) -> None:
+    daemon = phone(app={"seconds": 1}, daemon={"drop_at": moment})
+    assert run(tiny, tmp_path / "out").exception is None
+    assert measured(tmp_path).complete
+    assert clean(daemon)
+
+
+@pytest.mark.parametrize("moment", ["push", "run", "pull"])
+def test_a_phone_that_vanishes(phone: Phone, tiny: Path, tmp_path: Path, moment: str) -> None:
+    daemon = phone(daemon={"drop_at": moment, "gone": True})
+    message = str(run(tiny, tmp_path / "out").exception)
+    assert f"device {daemon.serial}: connection lost at" in message
+    assert not (tmp_path / "out" / "benchmark.json").exists()
+    if daemon.root.joinpath("app.pid").exists():
+        scripted_app.kill(daemon.root)
+
+
+def test_disk_full(phone: Phone, tiny: Path, tmp_path: Path) -> None:
+    daemon = phone(daemon={"disk_full": True})
+    assert "its disk is full" in str(run(tiny, tmp_path / "out").exception)
+    assert clean(daemon)
+
+
+def test_one_of_several_phones_fails(phone: Phone, tiny: Path, tmp_path: Path) -> None:
+    lost, kept = phone(8, app={"crash": True}), phone(15)
+    done = run(tiny, tmp_path / "out", "--all-devices")
+    assert "the app ended" in str(done.exception)
+    report = measured(tmp_path)
+    assert [result.machine for result in report.results] == [kept.serial]
+    assert next(machine.error for machine in report.machines if machine.id == lost.serial)
+
+
+def test_interrupt_stops_the_app_and_keeps_what_is_there(
+    adb: Adb, phone: Phone, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from maskconver_mobile.benchmarks import adb as adb_module
+
+    daemon = phone()
+    original = adb_module.wait
+
+    def wait_and_interrupt(*arguments: Any, **options: Any) -> Any:
+        if any("threads 2" in text for text in daemon.commands):
+            monkeypatch.setattr(adb_module, "wait", original)
+            raise KeyboardInterrupt
+        if any("threads 1" in text for text in daemon.commands):
+            scripted_app.set_up(daemon.root, app={"hang": True})
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(adb_module, "wait", wait_and_interrupt)
+    done = run(tiny, tmp_path / "out", "--threads", "1,2")
+    assert isinstance(done.exception, click.Abort)
+    report = measured(tmp_path)
+    assert [result.threads for result in report.results] == [1]
+    assert report.machines[0].error == "interrupted"
+    assert clean(daemon)
+
+
+def test_a_board_without_app_and_python(attach: Attach, tiny: Path, tmp_path: Path) -> None:
+    attach(programs={"python3": "exit 1"})
+    with pytest.raises(MaskConverError, match="--verify needs the app there; add --app"):
+        raise run(tiny, tmp_path / "out", "--verify").exception
