@@ -1,18 +1,21 @@
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+import scripted_app
 
 sys.path.append(str(Path(__file__).parent))
 
 from adb_daemon import Daemon, Script, clients, free_port
-from from_outside import Attach, write_tool
+from from_outside import Attach, Phone, write_tool
 from tiny import write_tflite
 from tool_output import PROFILE, SUMMARY
 
-from maskconver_mobile.benchmarks import adb_client, device
+from maskconver_mobile.benchmarks import adb_client, app, device
 from maskconver_mobile.benchmarks.adb_client import Adb
 
 
@@ -69,3 +72,26 @@ def tool(tmp_path: Path) -> Path:
     return write_tool(
         tmp_path, f"cat <<'END'\n{SUMMARY}END\ncase \"$*\" in *profiling=true*) cat <<'END'\n{PROFILE}END\nesac"
     )
+
+
+@pytest.fixture
+def phone(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> Phone:
+    """Attach a phone: `phone(8, app={"hang": True}, daemon={"drop_at": "push"})`."""
+    monkeypatch.setattr(app, "POLL_S", 0.1)
+    monkeypatch.setattr(app, "GRACE_S", 0.3)
+
+    def one(android: int = 13, *, daemon: dict[str, Any] | None = None, **state: Any) -> Daemon:
+        more = {"properties": scripted_app.properties(android), "programs": scripted_app.programs(), **(daemon or {})}
+        found = attach(**more)
+        scripted_app.set_up(found.root, android=android, **state)
+        return found
+
+    return one
+
+
+@pytest.fixture
+def apk(tmp_path: Path) -> Path:
+    path = tmp_path / "app.apk"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("AndroidManifest.xml", "x")
+    return path

@@ -16,6 +16,7 @@ from maskconver_mobile.cli.benchmark import command
 from maskconver_mobile.errors import MaskConverError
 
 Attach = Callable[..., Daemon]
+Phone = Callable[..., Daemon]
 
 
 def write_tool(folder: Path, script: str) -> Path:

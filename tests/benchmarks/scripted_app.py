@@ -52,8 +52,8 @@ def set_up(root: Path, **state: Any) -> None:
         root: its folder.
         state: `android` (8, 10, 13, 15); `installed`, the version code of the app there, or nothing; `refusal`, what
             `pm install` says instead of success; `start`, what `am start` says instead; `app`, what the app does:
-            `write` a text or values over the result, `seconds` it takes, `hang`, `die` with a reason, `shift` its
-            outputs.
+            `text` or `values` over the result, `seconds` it takes, `hang`, `crash` or `die` with a reason that the
+            phone keeps, `shift` of its outputs; `logcat`, a line; `locked`.
     """
     state = {"android": 13, "installed": 100, "app": {}, **state}
     (root / "phone.json").write_text(json.dumps(state))
@@ -103,9 +103,10 @@ def am(words: list[str]) -> int:
         print(state["start"])
         return 255 if state["android"] >= 10 else 0
     Path("started.json").write_text(json.dumps({"component": component, "extras": extras}))
-    if component.endswith(".BenchmarkActivity"):
+    dies_at_once = component.endswith(".ShellActivity") and state["app"].get("die")
+    if not dies_at_once:
         app = subprocess.Popen(
-            [sys.executable, __file__, "app", json.dumps(extras)],
+            [sys.executable, __file__, component.rpartition(".")[2], json.dumps(extras)],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -131,6 +132,9 @@ def pm(words: list[str]) -> int:
         if state["installed"] is None:
             return 1
         print(f"package:{Path('base.apk').absolute()}")
+        return 0
+    if words[0] == "grant":
+        Path("granted").write_text(words[2])
         return 0
     assert words[:2] == ["install", "-r"]
     if "refusal" in state:
@@ -169,6 +173,9 @@ def dumpsys(words: list[str]) -> int:
         )
     elif words == ["thermalservice"]:
         print("Can't find service: thermalservice" if android < 10 else "IsStatusOverride: false\nThermal Status: 0")
+    elif words == ["trust"]:
+        locked = int(state.get("locked", False))
+        print(f'Trust manager state:\n User "Owner" (id=0, flags=0x13) (current): trusted=0, deviceLocked={locked}')
     elif words == ["power"]:
         print("POWER MANAGER (dumpsys power)\n  mWakefulness=Awake")
     return 0
@@ -257,7 +264,9 @@ def _outputs(extras: dict[str, Any], shift: float) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
-    if verb == "app":
+    if verb == "BenchmarkActivity":
         app(json.loads(rest[0]))
+    elif verb == "ShellActivity":
+        time.sleep(77)
     else:
         sys.exit({"am": am, "pm": pm, "dumpsys": dumpsys, "pidof": pidof, "logcat": logcat}[verb](rest))

@@ -1,8 +1,6 @@
 """The app's benchmark on a scripted phone, as the user calls it."""
 
 import json
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,9 @@ import click
 import pytest
 import scripted_app
 from adb_daemon import Daemon
-from from_outside import Attach, eventually, left_behind, processes_of, run
+from from_outside import Attach, Phone, eventually, left_behind, processes_of, run
 
-from maskconver_mobile.benchmarks import app, device
+from maskconver_mobile.benchmarks import device
 from maskconver_mobile.benchmarks.adb_client import Adb
 from maskconver_mobile.benchmarks.app_install import BUILT
 from maskconver_mobile.benchmarks.compare import compare
@@ -20,31 +18,7 @@ from maskconver_mobile.benchmarks.results import Report
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
-Phone = Callable[..., Daemon]
 VERSIONS = (8, 10, 13, 15)
-
-
-@pytest.fixture
-def phone(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> Phone:
-    """Attach a phone: `phone(8, app={"hang": True}, daemon={"drop_at": "push"})`."""
-    monkeypatch.setattr(app, "POLL_S", 0.1)
-    monkeypatch.setattr(app, "GRACE_S", 0.3)
-
-    def one(android: int = 13, *, daemon: dict[str, Any] | None = None, **state: Any) -> Daemon:
-        more = {"properties": scripted_app.properties(android), "programs": scripted_app.programs(), **(daemon or {})}
-        found = attach(**more)
-        scripted_app.set_up(found.root, android=android, **state)
-        return found
-
-    return one
-
-
-@pytest.fixture
-def apk(tmp_path: Path) -> Path:
-    path = tmp_path / "app.apk"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("AndroidManifest.xml", "x")
-    return path
 
 
 def measured(folder: Path) -> Report:
