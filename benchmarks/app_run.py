@@ -22,7 +22,7 @@ from maskconver_mobile.benchmarks.photos import ON_NOISE, PreparedPhotos, find_p
 from maskconver_mobile.benchmarks.results import Result
 from maskconver_mobile.benchmarks.spread import by_photo, drift_in_turn
 from maskconver_mobile.benchmarks.stats import summarize
-from maskconver_mobile.benchmarks.verification import Verification, verify
+from maskconver_mobile.benchmarks.verification import Verification, Verifier
 from maskconver_mobile.errors import MaskConverError
 
 START_TIMEOUT_S = 60.0
@@ -40,6 +40,7 @@ class AppRun:
         self._device, self._options = device, options
         self._photos = PreparedPhotos(options.photos or find_photos())
         self._inputs: set[str] = set()
+        self._verifiers: dict[str, Verifier] = {}
         self._run = ""
         self.version = ""
         self.emulated = False
@@ -136,7 +137,9 @@ class AppRun:
             return np.frombuffer(content, like.dtype.newbyteorder("<")).reshape(like.shape)
 
         try:
-            return verify(model.path, self._photos.photos, threads, fetch)
+            if model.sha256 not in self._verifiers:
+                self._verifiers[model.sha256] = Verifier(model.path, self._photos.photos, threads)
+            return self._verifiers[model.sha256].compare(fetch)
         except DeviceError:
             raise
         except MaskConverError as error:

@@ -116,7 +116,11 @@ class DeviceRun:
         if not binary.is_file():
             raise DeviceError(f"{binary}: no such file; give the path of benchmark_model with --benchmark-binary")
         with binary.open("rb") as file:
-            abi = benchmark_model.binary_abi(file.read(20))
+            header = file.read(20)
+        other = benchmark_model.other_kind(header)
+        if other:
+            raise DeviceError(f"{binary}: is {other}, not the program benchmark_model; see docs/phone.md")
+        abi = benchmark_model.binary_abi(header)
         machine = str(self._machine.environment.get("machine", ""))
         if machine and not benchmark_model.runs_on(abi, machine):
             own = self._machine.environment.get("abi", machine)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EMULATED = "emulated"
 TOP_OPERATORS = 15
-SHORT = ("p50 ms", "p90 ms", "p95 ms", "mean ms", "ratio to first", "peak MiB", "pixels as here")
+SHORT = ("p50 ms", "p90 ms", "p95 ms", "mean ms", "ratio to first", "peak MiB", "stable pixels as here")
 
 
 def _milliseconds(value: float | None) -> str:
@@ -55,9 +55,14 @@ SIZES: tuple[tuple[str, Callable[[Result], str]], ...] = (
 
 
 CHECKS: tuple[tuple[str, Callable[[Result], str]], ...] = (
-    ("pixels as here", lambda r: "" if r.verification is None else f"{r.verification.agreement:.4%}"),
+    ("stable pixels as here", lambda r: _share(r.verification.stable_agreement if r.verification else None)),
+    ("all pixels as here", lambda r: _share(r.verification.agreement if r.verification else None)),
     ("largest difference", lambda r: "" if r.verification is None else _differences(r.verification.max_differences)),
 )
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.4%}"
 
 
 def _differences(found: Mapping[str, float]) -> str:

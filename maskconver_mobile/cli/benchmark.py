@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from maskconver_mobile.benchmarks.device_run import DeviceOptions
     from maskconver_mobile.benchmarks.host_session import HostOptions
     from maskconver_mobile.benchmarks.models import ModelFile
-    from maskconver_mobile.benchmarks.results import Report
+    from maskconver_mobile.benchmarks.results import Report, Result
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -87,11 +87,11 @@ def command() -> None:
 @click.option("--half-precision/--no-half-precision", default=True, help="May the app compute in float16?")
 @click.option("--verify", is_flag=True, help="The app's answers against this machine's, on the same input.")
 @click.option(
-    "--min-agreement",
+    "--min-stable-agreement",
     type=click.FloatRange(0, 1),
     default=0.99,
     show_default=True,
-    help="Exit with 1 if --verify finds fewer pixels of the same category.",
+    help="Exit with 1 if --verify finds fewer stable pixels of the same category.",
 )
 @click.option("--cores", default="", help="big, little, or a mask such as 0xf0 (device).")
 @click.option("--cool-down", type=click.FloatRange(0, 3600), default=0.0, help="Wait at most so many seconds to cool.")
@@ -211,10 +211,9 @@ def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "C
     if results or not failed:
         machines = tuple(outcome.machine for outcome in outcomes)
         _show(save(machines=machines, results=results, complete=not failed))
-    far = [r for r in results if r.verification and r.verification.agreement < options["min_agreement"]]
-    for result in far:
-        share = f"{result.verification.agreement:.4f} of the pixels" if result.verification else ""
-        click.echo(f"{result.machine}: {result.title}: {share} are as here, below {options['min_agreement']}", err=True)
+    far = [line for result in results if (line := _too_far(result, options["min_stable_agreement"]))]
+    for line in far:
+        click.echo(line, err=True)
     if client.stop.is_set():
         raise KeyboardInterrupt
     if len(failed) == 1:
@@ -222,6 +221,14 @@ def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "C
     if failed:
         raise MaskConverError(f"{len(failed)} of {len(outcomes)} devices failed; the first: {failed[0].error}")
     return int(bool(far))
+
+
+def _too_far(result: "Result", least: float) -> str:
+    """A line where a phone's answer is another one, or nothing."""
+    share = None if result.verification is None else result.verification.stable_agreement
+    if share is None or share >= least:
+        return ""
+    return f"{result.machine}: {result.title}: {share:.4f} of the stable pixels are as here, below {least}"
 
 
 def _options(kind: "type[HostOptions | DeviceOptions]", options: dict[str, Any]) -> Any:

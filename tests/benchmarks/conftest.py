@@ -76,7 +76,7 @@ def tool(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def phone(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> Phone:
-    """Attach a phone: `phone(8, app={"hang": True}, daemon={"drop_at": "push"})`."""
+    """Attach a phone: `phone(8, app={"hang": [4]}, daemon={"drop_at": "push"})`."""
     monkeypatch.setattr(app, "POLL_S", 0.1)
     monkeypatch.setattr(app, "GRACE_S", 0.3)
 

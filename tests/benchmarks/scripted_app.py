@@ -51,9 +51,9 @@ def set_up(root: Path, **state: Any) -> None:
     Args:
         root: its folder.
         state: `android` (8, 10, 13, 15); `installed`, the version code of the app there, or nothing; `refusal`, what
-            `pm install` says instead of success; `start`, what `am start` says instead; `app`, what the app does:
-            `text` or `values` over the result, `seconds` it takes, `hang`, `crash` or `die` with a reason that the
-            phone keeps, `shift` of its outputs; `logcat`, a line; `locked`.
+            `pm install` says instead of success; `start`, what `am start` says instead; `logcat`, a line; `locked`; and
+            `app`, what the app does: `text` or `values` over the result, `seconds` it takes, `hang` at these numbers of
+            threads, `crash`, `die` for a reason that the phone keeps, `shift` of its outputs.
     """
     state = {"android": 13, "installed": 100, "app": {}, **state}
     (root / "phone.json").write_text(json.dumps(state))
@@ -202,7 +202,7 @@ def app(extras: dict[str, Any]) -> None:
     if behaviour.get("die") or behaviour.get("crash"):
         return
     time.sleep(behaviour.get("seconds", 0))
-    if behaviour.get("hang"):
+    if extras["threads"] in behaviour.get("hang", []):
         time.sleep(77)
     RESULTS.mkdir(parents=True, exist_ok=True)
     values = _values(extras, state)

@@ -161,3 +161,20 @@ def test_markup_of_a_dying_tool_is_shown_as_it_is(attach: Attach, tiny: Path, tm
     tool = write_tool(tmp_path, "echo 'INFO: Graph: [/data/x.tflite]'; kill -SEGV $$")
     message = str(run(tiny, tmp_path / "out", "--benchmark-binary", str(tool)).exception)
     assert "was killed by signal 11: INFO: Graph: [/data/x.tflite]" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04 and so on", "is an APK or another zip file, not the program benchmark_model"),
+        (b"<html>Access denied</html>", "is a web page, not the program benchmark_model"),
+        (b"#!/bin/sh\necho 'ERROR: no such op' >&2; echo 'Benchmarking failed.'; exit 1", "code 1: ERROR: no such op"),
+    ],
+)
+def test_what_was_given_as_the_tool_is_told(
+    attach: Attach, tiny: Path, tmp_path: Path, content: bytes, message: str
+) -> None:
+    attach()
+    binary = tmp_path / "benchmark_model"
+    binary.write_bytes(content)
+    assert message in str(run(tiny, tmp_path / "out", "--benchmark-binary", str(binary)).exception)

@@ -10,10 +10,11 @@ import scripted_app
 from adb_daemon import Daemon
 from from_outside import Attach, Phone, eventually, left_behind, processes_of, run
 
-from maskconver_mobile.benchmarks import device
+from maskconver_mobile.benchmarks import app_run, device
 from maskconver_mobile.benchmarks.adb_client import Adb
 from maskconver_mobile.benchmarks.app_install import BUILT
 from maskconver_mobile.benchmarks.compare import compare
+from maskconver_mobile.benchmarks.photos import find_photos
 from maskconver_mobile.benchmarks.results import Report
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.segmenter import DEFAULT_MODEL
@@ -112,7 +113,14 @@ def test_an_emulator_that_only_the_app_sees_through(phone: Phone, tiny: Path, tm
 # The same answer.
 
 
+@pytest.fixture
+def two_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = find_photos()[:2]
+    monkeypatch.setattr(app_run, "find_photos", lambda: photos)
+
+
 @pytest.mark.parametrize("level_of_change", [0.0, 2**-13])
+@pytest.mark.usefixtures("two_photos")
 def test_the_same_answer_is_verified(phone: Phone, tmp_path: Path, level_of_change: float) -> None:
     daemon = phone(app={"shift": level_of_change})
     done = run(DEFAULT_MODEL, tmp_path / "out", "--verify", "--runs", "1")
@@ -120,23 +128,28 @@ def test_the_same_answer_is_verified(phone: Phone, tmp_path: Path, level_of_chan
     found = measured(tmp_path).results[0].verification
     assert found is not None
     assert found.agreement > 0.999
+    assert found.stable_agreement == pytest.approx(1, abs=1e-4)
     assert found.max_differences["mask_logits"] == pytest.approx(level_of_change, abs=1e-5)
     assert found.max_differences["classes"] == 0
     assert f"{found.agreement:.4%}" in (tmp_path / "out" / "benchmark.html").read_text()
     assert clean(daemon)
 
 
+@pytest.mark.usefixtures("two_photos")
 def test_another_answer_fails(phone: Phone, tmp_path: Path) -> None:
     phone(app={"shift": 0.6})
     done = run(DEFAULT_MODEL, tmp_path / "out", "--verify", "--runs", "1")
     assert (done.exception, done.return_value) == (None, 1)
-    assert "of the pixels are as here, below 0.99" in done.output
+    assert "of the stable pixels are as here, below 0.99" in done.output
     found = measured(tmp_path).results[0].verification
     assert found is not None
-    assert found.worst <= found.agreement < 0.99
+    assert found.stable_agreement is not None
+    assert found.stable_agreement < 0.99
+    assert found.worst <= found.agreement
     assert found.worst_photo
 
 
+@pytest.mark.usefixtures("two_photos")
 def test_nan_from_the_phone(phone: Phone, tmp_path: Path) -> None:
     daemon = phone(app={"shift": float("nan")})
     message = str(run(DEFAULT_MODEL, tmp_path / "out", "--verify", "--runs", "1").exception)
@@ -144,6 +157,7 @@ def test_nan_from_the_phone(phone: Phone, tmp_path: Path) -> None:
     assert clean(daemon)
 
 
+@pytest.mark.usefixtures("two_photos")
 def test_outputs_that_are_missing_or_others(phone: Phone, tiny: Path, tmp_path: Path) -> None:
     phone(app={"outputs": False})
     message = str(run(DEFAULT_MODEL, tmp_path / "out", "--verify", "--runs", "1").exception)
@@ -273,7 +287,7 @@ def test_an_app_that_ends_without_a_result(
 
 
 def test_a_run_that_hangs(phone: Phone, tiny: Path, tmp_path: Path) -> None:
-    daemon = phone(app={"hang": True})
+    daemon = phone(app={"hang": [4]})
     message = str(run(tiny, tmp_path / "out", "--timeout", "1").exception)
     assert "took more than 1 s; ask for fewer runs or a longer --timeout" in message
     assert clean(daemon)
@@ -352,15 +366,13 @@ def test_interrupt_stops_the_app_and_keeps_what_is_there(
 ) -> None:
     from maskconver_mobile.benchmarks import adb as adb_module
 
-    daemon = phone()
+    daemon = phone(app={"hang": [2]})
     original = adb_module.wait
 
     def wait_and_interrupt(*arguments: Any, **options: Any) -> Any:
         if any("threads 2" in text for text in daemon.commands):
             monkeypatch.setattr(adb_module, "wait", original)
             raise KeyboardInterrupt
-        if any("threads 1" in text for text in daemon.commands):
-            scripted_app.set_up(daemon.root, app={"hang": True})
         return original(*arguments, **options)
 
     monkeypatch.setattr(adb_module, "wait", wait_and_interrupt)
