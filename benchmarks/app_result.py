@@ -1,7 +1,7 @@
 """The JSON file that the app's benchmark writes, with every type and bound checked: it comes from outside."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,6 +25,13 @@ class Header:
     contract: int
     run: str
     error: str | None
+
+
+@dataclass(frozen=True)
+class AppEcho:
+    """What the app understood of what it was asked for."""
+
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,7 @@ class AppResult:
     """One run of the app's benchmark; times in milliseconds, memory in KiB.
 
     Attributes:
+        options: what was asked for.
         device: the phone.
         runtime: what ran the model.
         model: the model.
@@ -114,6 +122,7 @@ class AppResult:
         outputs: the tensors that were written.
     """
 
+    options: AppEcho
     device: AppDevice
     runtime: AppRuntime
     model: AppModel
@@ -131,14 +140,14 @@ class AppResult:
     outputs: tuple[AppOutput, ...] = ()
 
 
-def parse(text: str, run: str, sha256: str, inputs: int) -> AppResult:
+def parse(text: str, run: str, sha256: str, inputs: Sequence[str]) -> AppResult:
     """Read a result.
 
     Args:
         text: content of the file.
         run: the name that it was asked for.
         sha256: of the model that was pushed.
-        inputs: number of input tensors, 0 for noise.
+        inputs: paths of the input tensors; empty for noise.
 
     Raises:
         AppRefusalError: the app measured nothing and says why.
@@ -157,12 +166,18 @@ def parse(text: str, run: str, sha256: str, inputs: int) -> AppResult:
     return result
 
 
-def _check(result: AppResult, sha256: str, inputs: int) -> None:
+def _check(result: AppResult, sha256: str, inputs: Sequence[str]) -> None:
+    if result.options.inputs != tuple(inputs):
+        raise ValueError(
+            f"options.inputs holds {len(result.options.inputs)} of {len(inputs)} inputs that were asked for"
+        )
     if result.model.sha256 != sha256:
         raise ValueError("model.sha256 is not that of the model that was pushed")
     if min(result.samples_ms, default=0.0) <= 0:
         raise ValueError("samples_ms holds no timing above 0")
-    if inputs and len(result.samples_ms) % inputs:
-        raise ValueError(f"samples_ms holds {len(result.samples_ms)} timings; expected a multiple of {inputs} inputs")
+    if inputs and len(result.samples_ms) % len(inputs):
+        raise ValueError(
+            f"samples_ms holds {len(result.samples_ms)} timings; expected a multiple of {len(inputs)} inputs"
+        )
     if result.stages_ms and (set(result.stages_ms) != set(STAGES) or not all(result.stages_ms.values())):
         raise ValueError(f"stages_ms holds {sorted(result.stages_ms)}; expected timings of {', '.join(STAGES)}")

@@ -107,7 +107,7 @@ class AppRun:
         self._wait(model)
         text = self._device.read_text(f"{app.RESULTS}/{self._run}.json", app_result.MAX_BYTES)
         try:
-            return app_result.parse(text, self._run, model.sha256, len(inputs))
+            return app_result.parse(text, self._run, model.sha256, inputs)
         except AppRefusalError as error:
             raise self._failure(model, f"the app says: {printable(str(error))[:300]}") from error
         except (ValueError, RecursionError) as error:

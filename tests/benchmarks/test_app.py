@@ -328,6 +328,12 @@ def test_timings_that_do_not_fit_the_photographs(phone: Phone, tmp_path: Path) -
     assert "samples_ms holds 8 timings; expected a multiple of 7 inputs" in message
 
 
+def test_an_app_that_passes_the_photographs_over(phone: Phone, tmp_path: Path) -> None:
+    phone(app={"values": {"options": {}}})
+    message = str(run(DEFAULT_MODEL, tmp_path / "out").exception)
+    assert "options.inputs holds 0 of 7 inputs that were asked for" in message
+
+
 @pytest.mark.parametrize("moment", ["push", "run", "pull"])
 def test_a_connection_that_drops_once(phone: Phone, tiny: Path, tmp_path: Path, moment: str) -> None:
     daemon = phone(app={"seconds": 1}, daemon={"drop_at": moment})
