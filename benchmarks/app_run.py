@@ -46,10 +46,14 @@ class AppRun:
         self.emulated = False
 
     def __enter__(self) -> "AppRun":
-        if self._options.cores:
-            raise DeviceError(f"device {self._device.serial}: Android chooses the app's cores; leave --cores out")
-        self.version = require_app(self._device, self._options.app)
-        self._device.shell(f"chmod 755 {shlex.quote(self._device.folder)}")
+        try:
+            if self._options.cores:
+                raise DeviceError(f"device {self._device.serial}: Android chooses the app's cores; leave --cores out")
+            self.version = require_app(self._device, self._options.app)
+            self._device.shell(f"chmod 755 {shlex.quote(self._device.folder)}")
+        except BaseException:
+            self._photos.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,8 +83,9 @@ class AppRun:
         self._device.cool_down(self._options.cool_down)
         self._run = secrets.token_hex(8)
         answer = self._answer(model, remote, inputs, threads)
+        self._device.shell(app.STOP)
         verification = self._verify(model, answer, threads) if self._options.verify else None
-        self._device.shell(f"{app.STOP}; rm -f {app.RESULTS}/{self._run}.*")
+        self._device.shell(f"rm -f {app.RESULTS}/{self._run}.*")
         self.emulated |= answer.device.emulated
         return self._result(model, threads, answer, verification)
 
@@ -109,7 +114,7 @@ class AppRun:
         try:
             return app_result.parse(text, self._run, model.sha256, inputs)
         except AppRefusalError as error:
-            raise self._failure(model, f"the app says: {printable(str(error))[:300]}") from error
+            raise self._failure(model, f"the app says: {str(error)[:300]}") from error
         except (ValueError, RecursionError) as error:
             raise self._failure(model, f"the app's result is garbled ({error})") from error
 
@@ -177,7 +182,7 @@ class AppRun:
         )
 
     def _failure(self, model: ModelFile, what: str) -> DeviceError:
-        return DeviceError(f"device {self._device.serial}: {model.path.name}: {what}")
+        return DeviceError(f"device {self._device.serial}: {model.path.name}: {printable(what)}")
 
 
 def _warnings(answer: AppResult) -> list[str]:

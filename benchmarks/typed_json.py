@@ -35,7 +35,7 @@ def decode(kind: Any, raw: Any, path: str = "") -> Any:
         return _tuple(arguments, raw, path)
     if origin is not None and issubclass(origin, Mapping):
         _expect(isinstance(raw, dict), raw, path, "an object")
-        return {name: decode(arguments[1], value, f"{path}.{name}") for name, value in raw.items()}
+        return {name: decode(arguments[1], value, f"{path}[{name[:40]!r}]") for name, value in raw.items()}
     if is_dataclass(kind):
         return _dataclass(kind, raw, path)
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) < 1 << 53:

@@ -63,7 +63,7 @@ def command() -> None:
 @click.option("--runs", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Timed runs.")
 @click.option("--warmup", type=click.IntRange(0, 10_000), default=5, show_default=True, help="Runs before them.")
 @click.option("--min-seconds", type=click.FloatRange(0, 3600), default=0.0, help="Go on at least this long.")
-@click.option("--profile", is_flag=True, help="Operator times as well.")
+@click.option("--profile", is_flag=True, help="Operator times as well; stages with the app.")
 @click.option("--image", type=click.Path(path_type=Path), help="Photograph for the stages (host).")
 @click.option(
     "--output",

@@ -178,3 +178,11 @@ def test_what_was_given_as_the_tool_is_told(
     binary = tmp_path / "benchmark_model"
     binary.write_bytes(content)
     assert message in str(run(tiny, tmp_path / "out", "--benchmark-binary", str(binary)).exception)
+
+
+def test_a_file_of_a_device_may_not_be_endless(attach: Attach, adb: Adb) -> None:
+    daemon = attach()
+    (daemon.root / "answer").write_bytes(bytes(100))
+    assert len(Device(adb, daemon.serial).read("answer", 100)) == 100
+    with pytest.raises(MaskConverError, match="answer has 100 bytes; expected up to 99"):
+        Device(adb, daemon.serial).read("answer", 99)
