@@ -182,5 +182,6 @@ class Report:
         for i, result in enumerate(self.results):
             if result.machine not in known:
                 raise ValueError(f"results[{i}].machine is {result.machine!r}; expected one of {sorted(known)}")
-            if min(result.invoke.min, result.invoke.mean, result.invoke.typical, *result.samples_ms) <= 0:
+            rows = (result.invoke, *(photo.invoke for photo in result.photos))
+            if min(*result.samples_ms, *(time for row in rows for time in (row.min, row.mean, row.typical))) <= 0:
                 raise ValueError(f"results[{i}] has a time that is not above 0")

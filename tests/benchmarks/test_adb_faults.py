@@ -125,6 +125,12 @@ def test_types_in_a_pulled_result_are_checked(
         (lambda raw: raw["results"][0].update(machine="other"), r"results\[0\].machine is 'other'; expected one of"),
         (lambda raw: raw["results"][1].update(samples_ms=3), r"results\[1\].samples_ms is 3; expected a list"),
         (lambda raw: raw["results"][0]["invoke"].update(p50=0), r"results\[0\] has a time that is not above 0"),
+        (
+            lambda raw: raw["results"][0].update(
+                photos=[{"photo": "x", "invoke": raw["results"][0]["invoke"] | {"p50": 0}}]
+            ),
+            r"results\[0\] has a time that is not above 0",
+        ),
         (lambda raw: raw["results"][0]["invoke"].update(p25="1"), r"results\[0\].invoke.p25 is '1'; expected a number"),
         (lambda raw: raw["results"][0]["invoke"].update(p25=float("nan")), "p25 is nan; expected a number"),
         (lambda raw: raw["results"][0]["invoke"].update(count=True), "count is True; expected a whole number"),
