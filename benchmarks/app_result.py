@@ -132,8 +132,8 @@ class AppResult:
     load_warm_ms: float
     first_invoke_ms: float
     samples_ms: tuple[float, ...]
-    peak_rss_kib: int
-    rss_before_load_kib: int
+    peak_rss_kib: int | None = None
+    rss_before_load_kib: int | None = None
     stages_ms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     before: AppState = AppState()
     after: AppState = AppState()

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import scripted_app
 from adb_daemon import Daemon
 from click.testing import CliRunner
 
 from maskconver_mobile.benchmarks import device
+from maskconver_mobile.benchmarks.results import Report
 from maskconver_mobile.cli.benchmark import command
 from maskconver_mobile.errors import MaskConverError
 
@@ -54,3 +56,15 @@ def eventually(condition: Callable[[], bool]) -> bool:
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
     return condition()
+
+
+def measured(folder: Path) -> Report:
+    return Report.load(folder / "out" / "benchmark.json")
+
+
+def clean(daemon: Daemon) -> bool:
+    """No process, no result, no input, no half file is left on the phone."""
+    results = list((daemon.root / scripted_app.RESULTS).glob("*"))
+    inputs = list((daemon.root / "tmp" / device.FOLDER).glob("*.raw"))
+    apks = list((daemon.root / "tmp" / device.FOLDER).glob("*.apk"))
+    return eventually(lambda: not processes_of(daemon)) and not (results + inputs + apks + left_behind(daemon))
