@@ -4,10 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test fast-test lint types check parity results clean
+.PHONY: demo phone test fast-test lint types check parity results clean
 
 demo: $(VENV)/.convert
 	$(BIN)/maskconver-mobile demo --output out
+
+# The live view on a cabled phone. APK=PATH takes a ready app, otherwise it is built.
+phone: $(VENV)/.adb $(if $(APK),,android)
+	$(BIN)/maskconver-mobile demo --adb $(if $(APK),--app $(APK))
 
 test: $(VENV)/.dev
 	$(BIN)/pytest
@@ -39,6 +43,10 @@ SOURCES := setup.py pyproject.toml README.md $(shell find maskconver_mobile conv
 
 $(VENV)/.convert: $(SOURCES) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet ".[convert]"
+	touch $@
+
+$(VENV)/.adb: $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet ".[adb]"
 	touch $@
 
 $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python

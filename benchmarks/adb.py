@@ -7,6 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 from maskconver_mobile.benchmarks.adb_client import Adb, Attached, Interrupted
+from maskconver_mobile.benchmarks.app_install import installed_version
+from maskconver_mobile.benchmarks.app_run import AppRun
 from maskconver_mobile.benchmarks.device import Device
 from maskconver_mobile.benchmarks.device_rules import advice
 from maskconver_mobile.benchmarks.device_run import DeviceOptions, DeviceRun
@@ -64,6 +66,35 @@ def _setting_on_interrupt(stop: threading.Event) -> Iterator[None]:
         stop.set()
 
 
+def _by_app(
+    device: Device, outcome: DeviceOutcome, models: Sequence[ModelFile], options: DeviceOptions, progress: Progress
+) -> None:
+    machine = outcome.machine
+    # The app turns the screen on itself: what is on top of it runs on the fast cores.
+    own_advice = advice({**machine.environment, "screen_on": None})
+    progress(device.serial, "starting the app")
+    with AppRun(device, options) as run:
+        environment = {**machine.environment, "app": run.version}
+        outcome.machine = replace(machine, environment=environment, warnings=own_advice)
+        try:
+            _measure_all(run, outcome, models, options, progress)
+        finally:
+            outcome.machine = replace(outcome.machine, emulated=machine.emulated or run.emulated)
+
+
+def _measure_all(
+    run: AppRun | DeviceRun,
+    outcome: DeviceOutcome,
+    models: Sequence[ModelFile],
+    options: DeviceOptions,
+    progress: Progress,
+) -> None:
+    for model in models:
+        for threads in options.threads:
+            progress(outcome.machine.id, f"{model.path.name}, {threads} threads")
+            outcome.results.append(run.measure(model, threads))
+
+
 def _benchmark(
     adb: Adb, outcome: DeviceOutcome, models: Sequence[ModelFile], options: DeviceOptions, progress: Progress
 ) -> None:
@@ -74,14 +105,19 @@ def _benchmark(
         environment = device.identify()
         emulated = bool(environment.pop("emulated"))
         outcome.machine = Machine(serial, emulated, environment, warnings=advice(environment))
-        with DeviceRun(adb, device, outcome.machine, options) as run:
-            for model in models:
-                for threads in options.threads:
-                    progress(serial, f"{model.path.name}, {threads} threads")
-                    outcome.results.append(run.measure(model, threads))
+        if options.binary is None and (options.app is not None or installed_version(device) is not None):
+            _by_app(device, outcome, models, options, progress)
+        else:
+            with DeviceRun(adb, device, outcome.machine, options) as run:
+                _measure_all(run, outcome, models, options, progress)
         progress(serial, "done")
     except Interrupted:
         outcome.machine = replace(outcome.machine, error="interrupted")
     except MaskConverError as error:
         outcome.machine = replace(outcome.machine, error=str(error))
         progress(serial, f"failed: {error}")
+    except Exception as error:  # nothing that one device answers may cost the results of the others
+        what = " ".join(repr(error).split())[:200]
+        message = f"device {serial}: answered what is not understood ({what}); please report this"
+        outcome.machine = replace(outcome.machine, error=message)
+        progress(serial, f"failed: {message}")

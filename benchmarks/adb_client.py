@@ -27,8 +27,21 @@ STATES = {
     "no permissions": "this user may not open it; add a udev rule for it, or run `adb kill-server` and try as root",
     "recovery": "it is in recovery; start Android on it",
     "sideload": "it is waiting for a sideload; start Android on it",
+    "rescue": "it is in rescue mode; start Android on it",
     "bootloader": "it is in its bootloader; start Android on it",
 }
+
+
+LINE = re.compile(
+    r"(?P<serial>\S.*?)\s+(?P<state>device|no permissions|no device|host|detached|unknown|"
+    + "|".join(STATES)
+    + r")(?=\s|$)\s*(?P<description>.*)"
+)
+"""A line of `adb devices -l`. A serial may hold spaces: two phones of one mDNS name are `name` and `name (2)`."""
+
+
+class ClientTimeoutError(MaskConverError):
+    """A call of the client took too long, as it does when adb's server hangs."""
 
 
 class DeviceError(MaskConverError):
@@ -113,20 +126,21 @@ class Adb:
         done = self.run("devices", "-l")
         if done.code != 0:
             raise MaskConverError(f"{self.path}: cannot list devices: {_last_line(done.stderr or done.stdout)}")
-        found = []
-        for line in done.stdout.splitlines():
-            match = re.match(r"(\S+)\s+(no permissions|\S+)\s*(.*)", line)
-            if match and not line.startswith(("List of devices", "*")):
-                found.append(Attached(*match.groups()))
-        return found
+        _, _, listed = done.stdout.partition("List of devices attached")
+        matches = (LINE.match(line) for line in listed.splitlines() if not line.startswith(("*", "adb server")))
+        return [Attached(match["serial"], match["state"], match["description"]) for match in matches if match]
 
-    def choose(self, serial: str | None, all_devices: bool) -> list[Attached]:
-        """The devices to use.
+    def choose(
+        self, serial: str | None, all_devices: bool, environment: Mapping[str, str] = os.environ
+    ) -> list[Attached]:
+        """The devices to use; ANDROID_SERIAL is heeded as adb itself does where nothing else chooses.
 
         Raises:
             MaskConverError: there is none, more than one without a choice, or one that is not ready.
         """
         found = self.devices()
+        if serial is None and not all_devices:
+            serial = environment.get("ANDROID_SERIAL") or None
         if serial is not None:
             found = [device for device in found if device.serial == serial]
             if not found:
@@ -145,17 +159,17 @@ class Adb:
             raise MaskConverError(f"device {found[0].serial}: {explain(found[0].state)}")
         return ready
 
-    def run(self, *arguments: str, timeout: float = COMMAND_TIMEOUT_S, stoppable: bool = True) -> Finished:
+    def run(self, *arguments: str, timeout: float | None = None, stoppable: bool = True) -> Finished:
         """Run the client and wait for it.
 
         Args:
             arguments: of adb.
-            timeout: seconds after which it is killed.
+            timeout: seconds after which it is killed; `COMMAND_TIMEOUT_S` if not given.
             stoppable: end early when `stop` is set.
 
         Raises:
             MaskConverError: it cannot be started.
-            TimeoutError: it took too long.
+            ClientTimeoutError: it took too long.
             Interrupted: `stop` was set.
         """
         try:
@@ -170,6 +184,7 @@ class Adb:
             )
         except OSError as error:
             raise MaskConverError(f"{self.path}: cannot be started ({error.strerror})") from error
+        timeout = COMMAND_TIMEOUT_S if timeout is None else timeout
         deadline = time.monotonic() + timeout
         try:
             while True:
@@ -179,7 +194,10 @@ class Adb:
                 if stoppable and self.stop.is_set():
                     raise Interrupted
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"took more than {timeout:.0f} s")
+                    raise ClientTimeoutError(
+                        f"{self.path}: `adb {arguments[0]}` took more than {timeout:.0f} s; "
+                        "run `adb kill-server` and try again"
+                    )
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -191,8 +209,13 @@ def explain(state: str) -> str:
     return f"is {state}: {STATES.get(state, 'adb cannot use it like that')}"
 
 
+def printable(text: str) -> str:
+    """A device's words as one line without control characters, which could draw on the user's terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1]
+    return printable((text.strip().splitlines() or ["no message"])[-1])
 
 
 def failure(serial: str, doing: str, done: Finished) -> DeviceError:
@@ -205,7 +228,7 @@ def failure(serial: str, doing: str, done: Finished) -> DeviceError:
     """
     lines = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
     text = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "no message")
-    lower = text.lower()
+    text, lower = printable(text), text.lower()
     if "no space left" in lower:
         return DeviceError(f"device {serial}: {doing} failed, its disk is full; free some space on it")
     if "unauthorized" in lower:

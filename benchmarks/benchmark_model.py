@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from maskconver_mobile.benchmarks.profile import Operator
 from maskconver_mobile.benchmarks.stats import Statistics
@@ -52,27 +52,68 @@ def input_arguments(name: str, shape: Sequence[int], file: str) -> list[str]:
 
 
 def parse(text: str) -> ToolOutput:
-    """Read the tool's log.
+    """Read the tool's log, of any version since 2019: with or without prefixes, in the words of TFLite or LiteRT 2.
 
     Raises:
         ValueError: it holds no timings; the message says what it ends with.
     """
-    summary = re.search(r"Inference timings in us: (.*)", text)
-    rows = [dict(re.findall(r"(\w+)=(-?[\d.]+(?:e[+-]?\d+)?)", line)) for line in text.splitlines() if "count=" in line]
+    lines = [line[:MAX_LINE] for line in text.splitlines()]
+    rows = [dict(re.findall(r"(\w+)=(-?[\d.]+(?:e[+-]?\d+)?)", line)) for line in lines if "count=" in line]
     rows = [row for row in rows if row.get("count", "0").strip("0") and ("avg" in row or "curr" in row)]
+    summary = _litert_summary(lines) or _tflite_summary(lines)
+    rows = rows or ([summary.row] if summary and summary.row else [])
     if summary is None or not rows:
         ending = (text.strip().splitlines() or ["nothing"])[-1]
         raise ValueError(f"its output holds no timings; it ends with {ending[:120]!r}")
-    times = {name.strip(): float(value) for name, value in re.findall(r"([\w ()]+): ([\d.e+]+)", summary[1])}
-    peak = re.search(r"Overall peak memory footprint \(MB\) via periodic monitoring: ([\d.]+)", text)
-    applied = re.search(r"Explicitly applied .* delegate, and the model graph will be (completely|partially)", text)
+    short = "\n".join(lines)
+    peak = re.search(r"(?:Overall peak memory footprint \(MB\) via periodic monitoring|Peak memory): +([\d.]+)", short)
+    applied = re.search(r"Explicitly applied .* delegate, and the model graph will be (completely|partially)", short)
     return ToolOutput(
-        invoke=_statistics(_timed_row(rows, times.get("Inference (avg)"))),
-        init_ms=_milliseconds(times.get("Init")),
-        first_invoke_ms=_milliseconds(times.get("First inference")),
+        invoke=_statistics(_timed_row(rows, summary.average_us)),
+        init_ms=_milliseconds(summary.init_us),
+        first_invoke_ms=_milliseconds(summary.first_us),
         peak_memory_kib=round(float(peak[1]) * 1024) if peak else None,
-        operators=tuple(_operators(text)),
+        operators=tuple(_operators(lines)),
         delegated=applied[1] if applied else "",
+    )
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """What the tool says at its end, in microseconds; `row` stands in where it printed no line of its timed runs."""
+
+    average_us: float | None
+    init_us: float | None
+    first_us: float | None
+    row: dict[str, str] = field(default_factory=dict)
+
+
+def _tflite_summary(lines: Sequence[str]) -> _Summary | None:
+    """One line; that of 2019 begins with `Average` and calls the timed runs `no stats`."""
+    found = re.search(r"[Ii]nference timings in us: (.*)", "\n".join(lines))
+    if found is None:
+        return None
+    times = {
+        name.strip(): float(value) for name, value in re.findall(r"([\w ()]{1,40}): ([\d.]+(?:e[+-]?\d+)?)", found[1])
+    }
+    average = times.get("Inference (avg)", times.get("Inference", times.get("no stats")))
+    return _Summary(average, times.get("Init"), times.get("First inference"))
+
+
+def _litert_summary(lines: Sequence[str]) -> _Summary | None:
+    """A block of milliseconds with two decimals, one a line."""
+    _, found, block = "\n".join(lines).partition("BENCHMARK RESULTS")
+    if not found:
+        return None
+    times = dict(re.findall(r"(\w+ ?\(\w+\)|Model initialization): +([\d.]+)", block))
+    runs = re.search(r"Inference \(avg\): .*\((\d+) runs\)", block)
+    values = {name: float(value) * 1e3 for name, value in times.items()}
+    row = {
+        key: str(values[f"Inference ({key})"]) for key in ("avg", "min", "max", "std") if f"Inference ({key})" in values
+    }
+    row = {"count": runs[1], **row} if runs and "avg" in row else {}
+    return _Summary(
+        values.get("Inference (avg)"), values.get("Model initialization"), values.get("Warmup (first)"), row
     )
 
 
@@ -101,14 +142,17 @@ def _milliseconds(microseconds: float | None) -> float | None:
     return None if microseconds is None else microseconds / 1e3
 
 
+MAX_LINE = 2000
+"""Longer lines are no words of the tool, and cost the patterns their square."""
+
 OPERATOR_ROW = re.compile(
     r"^\s*(?P<type>\S.*?)(?:\s+-?[\d.]+){1,2}\s+(?P<avg>[\d.]+)\s+[\d.]+%\s+[\d.]+%\s+[\d.]+\s+\d+\s+(?P<name>\S.*)$"
 )
 
 
-def _operators(text: str) -> list[Operator]:
+def _operators(lines: Sequence[str]) -> list[Operator]:
     """Rows of the last `Run Order` table; inside a delegate the node type is prefixed."""
-    _, found, table = text.rpartition("Run Order")
+    _, found, table = "\n".join(lines).rpartition("Run Order")
     if not found:
         return []
     operators = []
@@ -142,6 +186,13 @@ def binary_abi(header: bytes) -> str:
     order = "little" if header[5] == 1 else "big"
     machine = int.from_bytes(header[18:20], order)  # type: ignore[arg-type]
     return MACHINES.get(machine, f"ELF machine {machine}")
+
+
+def other_kind(header: bytes) -> str:
+    """What a file is instead of a program, from its first bytes; empty if it may be one."""
+    if header.startswith(b"PK"):
+        return "an APK or another zip file"
+    return "a web page" if header.lstrip().lower().startswith((b"<html", b"<!doctype")) else ""
 
 
 def runs_on(abi: str, machine: str) -> bool:

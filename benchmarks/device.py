@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import re
 import shlex
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +13,17 @@ from typing import Any, TypeVar
 
 from maskconver_mobile.benchmarks.adb_client import (
     Adb,
+    ClientTimeoutError,
     ConnectionLostError,
     DeviceError,
+    Interrupted,
     failure,
 )
+from maskconver_mobile.benchmarks.device_rules import is_cool
 
 FOLDER = "maskconver_mobile"
 TRANSFER_TIMEOUT_S = 300.0
+MAX_TEXT_BYTES = 64 << 20
 RECONNECT_S = 15.0
 RETRIES = 2
 MARKER = re.compile(r"\n@exit=(\d+)\s*\Z")
@@ -50,7 +56,7 @@ class Device:
                 'for d in /data/local/tmp "$TMPDIR" /tmp; do [ -n "$d" ] && [ -d "$d" ] && [ -w "$d" ] && '
                 f'mkdir -p "$d/{FOLDER}" && echo "$d/{FOLDER}" && break; done'
             )
-            lines = self.shell(script).stdout.split()
+            lines = self.shell(script).stdout.splitlines()
             if not lines:
                 raise DeviceError(f"device {self.serial}: no writable folder; tried /data/local/tmp, TMPDIR, /tmp")
             self._folder = lines[0]
@@ -81,8 +87,8 @@ class Device:
         wrapped = f"({command}\n); printf '\\n@exit=%d\\n' $?"
         try:
             done = self._adb.run("-s", self.serial, "shell", wrapped, timeout=timeout, stoppable=stoppable)
-        except TimeoutError as error:
-            raise DeviceError(f"device {self.serial}: {doing} {error}") from error
+        except ClientTimeoutError as error:
+            raise DeviceError(f"device {self.serial}: {doing} took more than {timeout:.0f} s") from error
         text = done.stdout.replace("\r\n", "\n")
         match = MARKER.search(text)
         if match is None:
@@ -99,7 +105,8 @@ class Device:
         digest = hashlib.sha256(content).hexdigest()
         remote = f"{self.folder}/{digest[:16]}{suffix or local.suffix}"
         quoted = shlex.quote(remote)
-        if self.shell(f"wc -c < {quoted} 2>/dev/null").stdout.strip() == str(len(content)):
+        seen = f"if command -v sha256sum >/dev/null; then sha256sum {quoted} | cut -c1-64; else wc -c < {quoted}; fi"
+        if self.shell(f"({seen}) 2>/dev/null", TRANSFER_TIMEOUT_S).stdout.strip() in (digest, str(len(content))):
             return remote
         self._persistent(lambda: self._transfer("push", str(local), f"{remote}.part", local.name))
         check = f"sha256sum {quoted}.part 2>/dev/null | cut -c1-64"
@@ -122,11 +129,32 @@ class Device:
         finally:
             part.unlink(missing_ok=True)
 
+    def read_text(self, remote: str, limit: int = MAX_TEXT_BYTES) -> str:
+        """A text file of the device.
+
+        Raises:
+            DeviceError: it is not there or larger than `limit` bytes, or the connection broke for good.
+        """
+        return self.read(remote, limit).decode(errors="replace")
+
+    def read(self, remote: str, limit: int) -> bytes:
+        """A file of the device; see `read_text`."""
+        size = self.shell(f"wc -c < {shlex.quote(remote)}").stdout.strip()
+        if size.isdecimal() and int(size[:20]) > limit:
+            raise DeviceError(
+                f"device {self.serial}: {Path(remote).name} has {size[:20]} bytes; expected up to {limit}"
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / "pulled"
+            self.pull(remote, local)
+            return local.read_bytes()
+
     def _transfer(self, verb: str, source: str, target: str, name: str) -> None:
         try:
             done = self._adb.run("-s", self.serial, verb, source, target, timeout=TRANSFER_TIMEOUT_S)
-        except TimeoutError as error:
-            raise DeviceError(f"device {self.serial}: {verb} {name} {error}") from error
+        except ClientTimeoutError as error:
+            late = f"{verb} {name} took more than {TRANSFER_TIMEOUT_S:.0f} s"
+            raise DeviceError(f"device {self.serial}: {late}") from error
         if done.code != 0:
             raise failure(self.serial, f"{verb} {name}", done)
 
@@ -137,9 +165,20 @@ class Device:
             self.wait_for_return()
         return work()
 
+    def cool_down(self, seconds: float) -> None:
+        """Wait until the device says that it is cool, at most so long.
+
+        Raises:
+            Interrupted: the user asked to stop.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not is_cool(self.state()):
+            if self._adb.stop.wait(min(2.0, max(deadline - time.monotonic(), 0.0))):
+                raise Interrupted
+
     def wait_for_return(self, *, stoppable: bool = True) -> None:
         """Wait a while for the device to be back after its connection broke."""
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(ClientTimeoutError):
             self._adb.run("-s", self.serial, "wait-for-device", timeout=RECONNECT_S, stoppable=stoppable)
 
     def identify(self) -> dict[str, Any]:
@@ -148,8 +187,8 @@ class Device:
         `emulated` is true where the device says that its processor is emulated.
         """
         texts = self._sections(IDENTITY)
-        frequencies = [int(v) for v in texts.pop("frequencies", "").split() if v.isdigit()]
-        cores = int(texts.pop("cores", "0") or 0)
+        frequencies = _by_core(texts.pop("frequencies", ""))
+        cores = int((re.findall(NUMBER, texts.pop("cores", "")) or [0])[0])
         emulated = "1" in (texts.pop("qemu", ""), texts.pop("boot_qemu", ""))
         found: dict[str, Any] = {key: text for key, text in texts.items() if text}
         found |= {"emulated": emulated}
@@ -169,7 +208,7 @@ class Device:
             found["screen_on"] = "Awake" in texts["power"]
         if texts.get("airplane") in ("0", "1"):
             found["airplane_mode"] = texts["airplane"] == "1"
-        current = [int(v) for v in texts.get("frequencies", "").split() if v.isdigit()]
+        current = _by_core(texts.get("frequencies", ""))
         return found | ({"core_khz": current} if current else {})
 
     def _sections(self, commands: dict[str, str]) -> dict[str, str]:
@@ -178,10 +217,22 @@ class Device:
         return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
+def _by_core(text: str) -> dict[str, int]:
+    """Frequencies by number of the core, from lines such as `cpu10 2400000`: the shell sorts cpu10 before cpu2."""
+    found = {int(core): int(khz) for core, khz in re.findall(rf"^cpu{NUMBER} {NUMBER}$", text, re.MULTILINE)}
+    return {str(core): found[core] for core in sorted(found)}
+
+
+def _each_core(file: str) -> str:
+    return f'for c in /sys/devices/system/cpu/cpu[0-9]*; do echo "${{c##*/}} $(cat $c/cpufreq/{file})"; done'
+
+
+NUMBER = r"(?<![0-9])([0-9]{1,9})(?![0-9])"
+
 IDENTITY = {
     "manufacturer": "getprop ro.product.manufacturer",
     "model": "getprop ro.product.model",
-    "soc": "getprop ro.soc.model || getprop ro.board.platform",
+    "soc": 's=$(getprop ro.soc.model); [ -n "$s" ] && echo "$s" || getprop ro.board.platform',
     "android": "getprop ro.build.version.release",
     "sdk": "getprop ro.build.version.sdk",
     "abi": "getprop ro.product.cpu.abi",
@@ -190,7 +241,7 @@ IDENTITY = {
     "qemu": "getprop ro.kernel.qemu",
     "boot_qemu": "getprop ro.boot.qemu",
     "cores": "ls -d /sys/devices/system/cpu/cpu[0-9]* | wc -l",
-    "frequencies": "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
+    "frequencies": _each_core("cpuinfo_max_freq"),
     "governor": "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
     "memory": "grep MemTotal /proc/meminfo",
 }
@@ -200,11 +251,11 @@ STATE = {
     "battery": "dumpsys battery",
     "power": "dumpsys power | grep mWakefulness=",
     "airplane": "settings get global airplane_mode_on",
-    "frequencies": "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq",
+    "frequencies": _each_core("scaling_cur_freq"),
 }
 
 READINGS = (
-    ("thermal_status", r"Thermal Status: (\d+)", 1),
-    ("battery_percent", r"\blevel: (\d+)", 1),
-    ("battery_celsius", r"\btemperature: (\d+)", 0.1),
+    ("thermal_status", rf"Thermal Status: {NUMBER}", 1),
+    ("battery_percent", rf"\blevel: {NUMBER}", 1),
+    ("battery_celsius", rf"\btemperature: {NUMBER}", 0.1),
 )

@@ -1,6 +1,6 @@
 """What a device's state means: for the user, for the choice of cores, and for the trust in a number."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from maskconver_mobile.benchmarks.adb_client import DeviceError
@@ -32,12 +32,12 @@ def advice(environment: dict[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def core_mask(cores: str, frequencies: Sequence[int]) -> str:
+def core_mask(cores: str, frequencies: Mapping[str, int]) -> str:
     """Hexadecimal mask of cores, without `0x`.
 
     Args:
         cores: `big` (all but the slowest kind), `little` (the slowest kind) or a mask such as `0xf0`.
-        frequencies: highest frequency of every core, in core order.
+        frequencies: highest frequency by number of the core; a core that is offline may be missing.
 
     Raises:
         MaskConverError: no mask, or the device does not tell its cores apart.
@@ -50,11 +50,11 @@ def core_mask(cores: str, frequencies: Sequence[int]) -> str:
         if mask <= 0:
             raise MaskConverError(f"--cores {cores}: selects no core")
         return f"{mask:x}"
-    if len(set(frequencies)) < 2:
+    if len(set(frequencies.values())) < 2:
         raise DeviceError(f"--cores {cores}: the device does not tell big cores from little ones; give a mask")
-    slowest = min(frequencies)
-    chosen = (i for i, khz in enumerate(frequencies) if (khz == slowest) == (cores == "little"))
-    return f"{sum(1 << i for i in chosen):x}"
+    slowest = min(frequencies.values())
+    chosen = (int(core) for core, khz in frequencies.items() if (khz == slowest) == (cores == "little"))
+    return f"{sum(1 << core for core in chosen):x}"
 
 
 def throttling(drift: float | None, before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:

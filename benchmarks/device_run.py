@@ -3,23 +3,28 @@
 import contextlib
 import json
 import shlex
-import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from maskconver_mobile.benchmarks import benchmark_model, worker
-from maskconver_mobile.benchmarks.adb_client import Adb, ConnectionLostError, DeviceError, Interrupted
+from maskconver_mobile.benchmarks.adb_client import (
+    Adb,
+    ConnectionLostError,
+    DeviceError,
+    printable,
+)
 from maskconver_mobile.benchmarks.device import Device
-from maskconver_mobile.benchmarks.device_rules import core_mask, is_cool, throttling
+from maskconver_mobile.benchmarks.device_rules import core_mask, throttling
 from maskconver_mobile.benchmarks.models import ModelFile
 from maskconver_mobile.benchmarks.photos import ON_NOISE, PreparedPhotos, find_photos
 from maskconver_mobile.benchmarks.profile import Profile
 from maskconver_mobile.benchmarks.results import Machine, Result
 from maskconver_mobile.benchmarks.spread import PhotoTiming, by_photo, drift_in_turn
 from maskconver_mobile.benchmarks.stats import summarize
+from maskconver_mobile.benchmarks.typed_json import decode
 
 QUARTERS = 4
 PASSES = 2
@@ -37,9 +42,12 @@ class DeviceOptions:
         runs: timed runs of each model.
         warmup: runs before them.
         min_seconds: at least this long in all.
-        binary: Google's `benchmark_model` for the device; the Python runner where None.
-        gpu: through the GPU delegate; with `binary` only.
-        profile: operator times as well, in a run of their own; with `binary` only.
+        app: APK of the Android app, installed before it measures.
+        binary: Google's `benchmark_model` for the device, instead of the app.
+        gpu: through the GPU delegate; not with the Python runner, which measures where neither is there.
+        half_precision: whether the app may compute in float16.
+        profile: the app times the stages as well, and `binary` the operators, in a run of their own.
+        verify: the app's answers against this machine's.
         cores: `big`, `little`, a hexadecimal mask such as `0xf0`, or empty for all.
         cool_down: wait at most this many seconds before each model for the device to cool.
         timeout: seconds after which one run on the device is killed.
@@ -50,9 +58,12 @@ class DeviceOptions:
     runs: int = 50
     warmup: int = 5
     min_seconds: float = 0.0
+    app: Path | None = None
     binary: Path | None = None
     gpu: bool = False
+    half_precision: bool = True
     profile: bool = False
+    verify: bool = False
     cores: str = ""
     cool_down: float = 0.0
     timeout: float = 600.0
@@ -64,7 +75,7 @@ class DeviceRun:
 
     def __init__(self, adb: Adb, device: Device, machine: Machine, options: DeviceOptions) -> None:
         self._adb, self._device, self._machine, self._options = adb, device, machine, options
-        self._mask = core_mask(options.cores, machine.environment.get("core_max_khz", ())) if options.cores else ""
+        self._mask = core_mask(options.cores, machine.environment.get("core_max_khz", {})) if options.cores else ""
         self._folder = ""
         self._photos = PreparedPhotos(options.photos or find_photos())
 
@@ -78,7 +89,9 @@ class DeviceRun:
 
     def _prepare(self) -> None:
         binary = self._options.binary
-        if binary is not None:
+        if binary is None:
+            self._refuse_what_python_cannot()
+        else:
             self._check_binary(binary)
         self._folder = f"{self._device.folder}/run.{time.time_ns():x}"
         self._device.shell(f"mkdir -p {shlex.quote(self._folder)}")
@@ -110,7 +123,11 @@ class DeviceRun:
         if not binary.is_file():
             raise DeviceError(f"{binary}: no such file; give the path of benchmark_model with --benchmark-binary")
         with binary.open("rb") as file:
-            abi = benchmark_model.binary_abi(file.read(20))
+            header = file.read(20)
+        other = benchmark_model.other_kind(header)
+        if other:
+            raise DeviceError(f"{binary}: is {other}, not the program benchmark_model; see docs/phone.md")
+        abi = benchmark_model.binary_abi(header)
         machine = str(self._machine.environment.get("machine", ""))
         if machine and not benchmark_model.runs_on(abi, machine):
             own = self._machine.environment.get("abi", machine)
@@ -119,13 +136,20 @@ class DeviceRun:
                 f"get the benchmark_model for {own}"
             )
 
+    def _refuse_what_python_cannot(self) -> None:
+        asked = [name for name in ("gpu", "profile", "verify") if getattr(self._options, name)]
+        if asked:
+            raise DeviceError(
+                f"device {self._device.serial}: --{asked[0]} needs the app there; add --app to install it"
+            )
+
     def _find_python(self) -> str:
         names = " ".join(PYTHONS)
         found = self._device.shell(f"for p in {names}; do command -v $p && break; done").stdout.split()
         if not found:
             raise DeviceError(
-                f"device {self._device.serial}: has no python3 that adb may run; give Google's benchmark_model with "
-                "--benchmark-binary"
+                f"device {self._device.serial}: has neither the app nor a python3 that adb may run; "
+                "run `make android` and add --app"
             )
         return found[0]
 
@@ -137,7 +161,7 @@ class DeviceRun:
         """
         remote = self._device.push(model.path)
         inputs = [self._device.push(path) for path in self._photos.inputs(model.card)]
-        self._cool_down()
+        self._device.cool_down(self._options.cool_down)
         before = self._device.state()
         measure = self._with_python if self._options.binary is None else self._with_tool
         try:
@@ -150,14 +174,6 @@ class DeviceRun:
         warnings = (*result.warnings, *hot, *(() if inputs else ON_NOISE))
         return replace(result, cores=f"0x{self._mask}" if self._mask else "", warnings=warnings)
 
-    def _cool_down(self) -> None:
-        deadline = time.monotonic() + self._options.cool_down
-        while time.monotonic() < deadline:
-            if is_cool(self._device.state()):
-                return
-            if self._adb.stop.wait(min(2.0, max(deadline - time.monotonic(), 0.0))):
-                raise Interrupted
-
     def _with_python(self, model: ModelFile, remote: str, inputs: Sequence[str], threads: int) -> Result:
         options = self._options
         output = f"{self._folder}/result.json"
@@ -168,22 +184,19 @@ class DeviceRun:
         if code != 0:
             raise self._broken(model, log, code)
         try:
-            answer = json.loads(self._fetch(output))
-            samples = tuple(float(value) for value in answer["samples_ms"])
-            taken = {key: answer[key] for key in PYTHON_FIELDS}
-        except (ValueError, TypeError, KeyError) as error:
-            raise DeviceError(self._message(model, f"its result is garbled ({error!r})")) from error
-        photos = by_photo(self._names(inputs), samples) if inputs else ()
+            answer = _worker_answer(self._device.read_text(output))
+        except ValueError as error:
+            raise DeviceError(self._message(model, f"its result is garbled ({error})")) from error
+        photos = by_photo(self._names(inputs), answer.samples_ms) if inputs else ()
         return Result(
             machine=self._device.serial,
             **model.facts,
             runner="worker",
             threads=threads,
-            invoke=summarize(samples),
-            samples_ms=samples,
+            invoke=summarize(answer.samples_ms),
             photos=photos,
-            drift=drift_in_turn(samples, photos),
-            **taken,
+            drift=drift_in_turn(answer.samples_ms, photos),
+            **asdict(answer),
         )
 
     def _names(self, inputs: Sequence[str]) -> list[str]:
@@ -264,23 +277,18 @@ class DeviceRun:
         program = shlex.join([*limit, *group, "sh", "-c", inner])
         script = f"cd {shlex.quote(self._folder)} && : > log && {program}; code=$?; rm -f pid; exit $code"
         done = self._device.shell_once(script, self._options.timeout, doing="the runner")
-        return done.stderr + self._fetch(f"{self._folder}/log"), done.code
-
-    def _fetch(self, remote: str) -> str:
-        with tempfile.TemporaryDirectory() as folder:
-            local = Path(folder) / "pulled"
-            self._device.pull(remote, local)
-            return local.read_text(encoding="utf-8", errors="replace")
+        return done.stderr + self._device.read_text(f"{self._folder}/log"), done.code
 
     def _message(self, model: ModelFile, what: str) -> str:
         return f"device {self._device.serial}: {model.path.name}: {what}"
 
     def _broken(self, model: ModelFile, log: str, code: int) -> DeviceError:
-        last = (log.strip().splitlines() or ["it printed nothing"])[-1]
+        lines = log.strip().splitlines() or ["it printed nothing"]
+        last = next((line for line in lines if "ERROR" in line), lines[-1])
         with contextlib.suppress(ValueError, TypeError, KeyError):
             last = json.loads(last)["error"]
         how = f"was killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
-        return DeviceError(self._message(model, f"the runner {how}: {last[:200]}"))
+        return DeviceError(self._message(model, f"the runner {how}: {printable(last)[:200]}"))
 
 
 GPU_WARNINGS = {
@@ -289,12 +297,23 @@ GPU_WARNINGS = {
     "": ("the GPU delegate took nothing of the graph: these are times of the CPU",),
 }
 
-PYTHON_FIELDS = (
-    "runtime",
-    "runtime_version",
-    "load_cold_ms",
-    "load_warm_ms",
-    "first_invoke_ms",
-    "peak_rss_kib",
-    "rss_before_load_kib",
-)
+
+@dataclass(frozen=True)
+class WorkerAnswer:
+    """What `worker.py` writes, as far as a report holds it; the fields are those of `Result`."""
+
+    runtime: str
+    runtime_version: str
+    load_cold_ms: float
+    load_warm_ms: float
+    first_invoke_ms: float
+    peak_rss_kib: int
+    rss_before_load_kib: int
+    samples_ms: tuple[float, ...]
+
+
+def _worker_answer(text: str) -> WorkerAnswer:
+    answer: WorkerAnswer = decode(WorkerAnswer, json.loads(text))
+    if min(answer.samples_ms, default=0.0) <= 0:
+        raise ValueError("it holds no timing above 0")
+    return answer

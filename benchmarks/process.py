@@ -6,12 +6,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from maskconver_mobile.benchmarks import worker
 from maskconver_mobile.errors import MaskConverError
+
+ANSWER_TIMEOUT_S = 600.0
+"""For loading; also for a row of runs, which gets more where the first run says that it needs more."""
+
+PATIENCE = 20.0
+"""How many times slower than the first run the later ones may be, before the process counts as stuck."""
 
 RUN_MODULE = """
 import runpy, sys
@@ -53,7 +60,7 @@ class WorkerProcess:
             start_new_session=True,
         )
         try:
-            self.facts = self._read()
+            self.facts = self._read(ANSWER_TIMEOUT_S)
         except BaseException:
             self.__exit__()
             raise
@@ -72,7 +79,8 @@ class WorkerProcess:
         Raises:
             MaskConverError: the process died.
         """
-        answer = self._ask(f"turn {inputs} {settle_ms} {runs}\n")
+        expected_s = (settle_ms + (runs + 1) * self.facts["first_invoke_ms"]) / 1e3
+        answer = self._ask(f"turn {inputs} {settle_ms} {runs}\n", max(ANSWER_TIMEOUT_S, PATIENCE * expected_s))
         self.peak_rss_kib = answer["peak_rss_kib"]
         return list(answer["samples_ms"])
 
@@ -82,26 +90,38 @@ class WorkerProcess:
         Raises:
             MaskConverError: the process died.
         """
-        return float(self._ask("reload\n")["load_warm_ms"])
+        return float(self._ask("reload\n", ANSWER_TIMEOUT_S)["load_warm_ms"])
 
-    def _ask(self, request: str) -> dict[str, Any]:
+    def _ask(self, request: str, timeout_s: float) -> dict[str, Any]:
         if self._process.stdin is None:
             raise AssertionError("opened with a pipe")
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(request)
             self._process.stdin.flush()
-        return self._read()
+        return self._read(timeout_s)
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, timeout_s: float) -> dict[str, Any]:
         if self._process.stdout is None:
             raise AssertionError("opened with a pipe")
-        line = self._process.stdout.readline()
+        late = threading.Event()
+        watchdog = threading.Timer(timeout_s, self._give_up, (late,))
+        watchdog.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            watchdog.cancel()
+        if late.is_set():
+            raise MaskConverError(f"{self._model}: its process did not answer within {timeout_s:.0f} s")
         if not line:
             raise MaskConverError(f"{self._model}: its process {self._death()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise MaskConverError(f"{self._model}: {answer['error']}")
         return answer
+
+    def _give_up(self, late: threading.Event) -> None:
+        late.set()
+        self._process.kill()
 
     def _death(self) -> str:
         code = self._process.wait()

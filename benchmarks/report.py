@@ -4,7 +4,7 @@ Times that come from an emulated processor are never shown as latency.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EMULATED = "emulated"
 TOP_OPERATORS = 15
-SHORT = ("median ms", "p90 ms", "slowest photograph", "noise ms", "ratio to first", "peak MiB")
+SHORT = ("median ms", "p90 ms", "slowest photograph", "noise ms", "ratio to first", "peak MiB", "stable pixels as here")
 
 
 def _milliseconds(value: float | None) -> str:
@@ -73,17 +73,33 @@ SIZES: tuple[tuple[str, Callable[[Result], str]], ...] = (
 )
 
 
+CHECKS: tuple[tuple[str, Callable[[Result], str]], ...] = (
+    ("stable pixels as here", lambda r: _share(r.verification.stable_agreement if r.verification else None)),
+    ("all pixels as here", lambda r: _share(r.verification.agreement if r.verification else None)),
+    ("largest difference", lambda r: "" if r.verification is None else _differences(r.verification.max_differences)),
+)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.4%}"
+
+
+def _differences(found: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2g}" for name, value in found.items())
+
+
 def rows(report: Report) -> Iterator[list[str]]:
     """Rows of the table, the header first; latency cells of emulated machines hold that word instead.
 
     Median, p90 and slowest are over photographs, noise is the middle half of one photograph's runs. A model that ran
     on noise has the median, p90 and middle half of its runs there.
     """
-    yield ["machine", "model", *(name for name, _ in (*LATENCY, *SIZES))]
+    checks = CHECKS if any(result.verification for result in report.results) else ()
+    yield ["machine", "model", *(name for name, _ in (*LATENCY, *SIZES, *checks))]
     for result in report.results:
         emulated = report.machine_of(result).emulated
         times = [EMULATED if emulated else cell(result) for _, cell in LATENCY]
-        yield [result.machine, result.title, *times, *(cell(result) for _, cell in SIZES)]
+        yield [result.machine, result.title, *times, *(cell(result) for _, cell in (*SIZES, *checks))]
 
 
 def table(report: Report) -> "Table":

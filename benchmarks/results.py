@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskconver_mobile.benchmarks.profile import Operator, Profile
+from maskconver_mobile.benchmarks.profile import Profile
 from maskconver_mobile.benchmarks.spread import PhotoTiming, Spread, spread
 from maskconver_mobile.benchmarks.stats import Ratio, Statistics
+from maskconver_mobile.benchmarks.typed_json import decode
+from maskconver_mobile.benchmarks.verification import Verification
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import write_atomically
 
@@ -33,12 +35,13 @@ class Result:
         size_bytes: of the model file.
         input_size: (height, width) of the model's image, None where the file has no model card.
         recipe: fusion level, target and number format from the model card, or empty.
-        runtime: `litert`, `onnxruntime` or `tflite` (inside benchmark_model).
+        runtime: `litert`, `onnxruntime` or `tflite` (inside the app and benchmark_model).
         runtime_version: version of that package, or empty.
-        runner: `worker` (this package's) or `benchmark_model` (Google's).
+        runner: `worker` (this package's), `app` (the Android app's) or `benchmark_model` (Google's).
         accelerator: `cpu` or `gpu`.
         threads: threads of the CPU kernels.
         cores: mask of the cores it was bound to, such as `0xf0`, or empty.
+        half_precision: it computed in float16.
         invoke: timings of the model's run alone.
         samples_ms: every timing in the order taken; empty where the runner tells only its averages.
         photos: the same by photograph; empty for a model that ran on noise, as nobody knows what it takes.
@@ -51,6 +54,8 @@ class Result:
         ratio_to_first: against the first model of the same call, round by round.
         stages: the way from an image file to segments: decode, preprocess, invoke, merge.
         profile: operator times.
+        verification: how far its answers are from the host's, where that was asked for.
+        conditions: what the app read of battery, temperature and the like, `before` and `after` the run.
         warnings: what a reader should know before believing the numbers.
     """
 
@@ -67,6 +72,7 @@ class Result:
     runtime_version: str = ""
     accelerator: str = "cpu"
     cores: str = ""
+    half_precision: bool = False
     samples_ms: tuple[float, ...] = ()
     photos: tuple[PhotoTiming, ...] = ()
     load_cold_ms: float | None = None
@@ -78,6 +84,8 @@ class Result:
     ratio_to_first: Ratio | None = None
     stages: Mapping[str, Statistics] = field(default_factory=dict)
     profile: Profile | None = None
+    verification: Verification | None = None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -85,7 +93,8 @@ class Result:
         """The model and how it was run, in a few words."""
         count = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         parts = [Path(self.model).name, self.runtime, count]
-        return ", ".join([*parts, *filter(None, (self.accelerator.replace("cpu", ""), self.cores))])
+        half = "half precision" if self.half_precision else ""
+        return ", ".join([*parts, *filter(None, (self.accelerator.replace("cpu", ""), self.cores, half))])
 
     @property
     def spread(self) -> Spread | None:
@@ -170,35 +179,22 @@ class Report:
         if schema not in READABLE:
             raise MaskConverError(f"{path}: has schema {schema!r} and this version reads {READABLE}")
         try:
-            return cls(
-                created=str(raw["created"]),
-                settings=dict(raw["settings"]),
-                machines=tuple(_machine(item) for item in raw["machines"]),
-                results=tuple(_result(item) for item in raw["results"]),
-                complete=bool(raw["complete"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MaskConverError(f"{path}: its content is malformed ({error!r})") from error
+            report: Report = decode(cls, raw)
+            report.check()
+        except ValueError as error:
+            raise MaskConverError(f"{path}: its content is malformed ({error})") from error
+        return report
 
+    def check(self) -> None:
+        """What types alone do not say.
 
-def _machine(raw: dict[str, Any]) -> Machine:
-    return Machine(**{**raw, "warnings": tuple(raw["warnings"])})
-
-
-def _result(raw: dict[str, Any]) -> Result:
-    values = dict(raw)
-    values["invoke"] = Statistics(**raw["invoke"])
-    values["stages"] = {name: Statistics(**stage) for name, stage in raw["stages"].items()}
-    photos = raw.get("photos", ())
-    values["photos"] = tuple(
-        PhotoTiming(p["photo"], Statistics(**p["invoke"]), tuple(p["samples_ms"]), dict(p["stages"])) for p in photos
-    )
-    values["samples_ms"], values["warnings"] = tuple(raw["samples_ms"]), tuple(raw["warnings"])
-    if raw["input_size"]:
-        values["input_size"] = tuple(raw["input_size"])
-    if raw["ratio_to_first"]:
-        values["ratio_to_first"] = Ratio(**raw["ratio_to_first"])
-    if raw["profile"]:
-        operators = tuple(Operator(**operator) for operator in raw["profile"]["operators"])
-        values["profile"] = Profile(**{**raw["profile"], "operators": operators})
-    return Result(**values)
+        Raises:
+            ValueError: a result's machine is not there, or a time is not above 0; the message names the result.
+        """
+        known = {machine.id for machine in self.machines}
+        for i, result in enumerate(self.results):
+            if result.machine not in known:
+                raise ValueError(f"results[{i}].machine is {result.machine!r}; expected one of {sorted(known)}")
+            rows = (result.invoke, *(photo.invoke for photo in result.photos))
+            if min(*result.samples_ms, *(time for row in rows for time in (row.min, row.mean, row.typical))) <= 0:
+                raise ValueError(f"results[{i}] has a time that is not above 0")

@@ -123,13 +123,20 @@ class Segmenter:
             )
         if tensor.dtype == np.float32 and not np.isfinite(tensor).all():
             raise MaskConverError("input tensor holds NaN or infinity; expected finite numbers")
-        outputs = self._runtime.run(tensor)
+        return self._finish(self._runtime.run(tensor))
+
+    def category_map(self, outputs: Tensors, letterbox: Letterbox) -> NDArray[np.int32]:
+        """Categories [h, w] at the image's own size from the graph's own outputs (see `run`), whoever computed them."""
+        return self._maps(self._finish(outputs), letterbox)[0]
+
+    def _finish(self, outputs: Tensors) -> Tensors:
+        """Do on the host what a graph of level `heads` leaves out."""
         tail = self._runtime.tail
         if tail is not None:
             names = ("class_heatmap", "mask_embedding_map", "pixel_embeddings")
             heatmap, embeddings, pixels = (outputs[name].astype(np.float32) for name in names)
             finished = finish_heads(heatmap, embeddings, pixels, tail, self.card.num_instances)
-            outputs.update(zip(("classes", "scores", "mask_logits"), finished, strict=True))
+            return {**outputs, **dict(zip(("classes", "scores", "mask_logits"), finished, strict=True))}
         return outputs
 
     def _maps(self, outputs: Tensors, letterbox: Letterbox) -> Maps:

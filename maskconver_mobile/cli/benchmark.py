@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from maskconver_mobile.benchmarks.device_run import DeviceOptions
     from maskconver_mobile.benchmarks.host_session import HostOptions
     from maskconver_mobile.benchmarks.models import ModelFile
-    from maskconver_mobile.benchmarks.results import Report
+    from maskconver_mobile.benchmarks.results import Report, Result
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -51,7 +51,7 @@ def command() -> None:
 
     \b
     maskconver-mobile benchmark maskconver_256.tflite maskconver_640.tflite --profile --output results
-    maskconver-mobile benchmark maskconver_256.tflite --adb --benchmark-binary benchmark_model
+    maskconver-mobile benchmark maskconver_256.tflite --adb --verify --app
     maskconver-mobile benchmark compare before/benchmark.json after/benchmark.json
     """
 
@@ -63,7 +63,7 @@ def command() -> None:
 @click.option("--runs", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Timed runs.")
 @click.option("--warmup", type=click.IntRange(0, 10_000), default=5, show_default=True, help="Runs before them.")
 @click.option("--min-seconds", type=click.FloatRange(0, 3600), default=0.0, help="Go on at least this long.")
-@click.option("--profile", is_flag=True, help="Operator times as well.")
+@click.option("--profile", is_flag=True, help="Operator times as well; stages with the app.")
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Folder of photographs to run on, not the bundled ones."
 )
@@ -77,15 +77,34 @@ def command() -> None:
 @click.option("--adb", is_flag=True, help="On a device instead of this machine.")
 @click.option("--serial", help="Which device.")
 @click.option("--all-devices", is_flag=True, help="All devices that are ready, at once.")
-@click.option("--benchmark-binary", type=click.Path(path_type=Path), help="Google's benchmark_model for the device.")
-@click.option("--gpu", is_flag=True, help="Through the GPU delegate of benchmark_model.")
+@click.option(
+    "--app",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value="android_demo/target/maskconver-mobile.apk",
+    help="Install the app first: this APK, or the one that `make android` made.",
+)
+@click.option("--benchmark-binary", type=click.Path(path_type=Path), help="Google's benchmark_model, not the app.")
+@click.option("--gpu", is_flag=True, help="Through the GPU delegate (device).")
+@click.option("--half-precision/--no-half-precision", default=True, help="May the app compute in float16?")
+@click.option("--verify", is_flag=True, help="The app's answers against this machine's, on the same input.")
+@click.option(
+    "--min-stable-agreement",
+    type=click.FloatRange(0, 1),
+    default=0.99,
+    show_default=True,
+    help="Exit with 1 if --verify finds fewer stable pixels of the same category.",
+)
 @click.option("--cores", default="", help="big, little, or a mask such as 0xf0 (device).")
 @click.option("--cool-down", type=click.FloatRange(0, 3600), default=0.0, help="Wait at most so many seconds to cool.")
 @click.option(
     "--timeout", type=click.FloatRange(1, 86_400), default=600.0, show_default=True, help="Of a run on the device."
 )
-def run(models: tuple[Path, ...], sizes: tuple[int, ...], output: Path, adb: bool, **options: Any) -> None:
-    """Measure models on photographs: latency, stages, memory, loading, and operators with --profile."""
+def run(models: tuple[Path, ...], sizes: tuple[int, ...], output: Path, adb: bool, **options: Any) -> int:
+    """Measure models on photographs: latency, stages, memory, loading, and operators with --profile.
+
+    Exit code 1 if --verify finds another answer on a phone.
+    """
     from maskconver_mobile.benchmarks.models import find_models
     from maskconver_mobile.benchmarks.photos import find_photos
     from maskconver_mobile.files import ensure_writable
@@ -98,7 +117,7 @@ def run(models: tuple[Path, ...], sizes: tuple[int, ...], output: Path, adb: boo
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
     options["photos"] = find_photos(options["images"])
     measure = _on_devices if adb else _on_host
-    measure(found, options, lambda **parts: _save(output, created, settings, **parts))
+    return measure(found, options, lambda **parts: _save(output, created, settings, **parts))
 
 
 @command.command()
@@ -121,23 +140,31 @@ def compare(old: Path, new: Path, tolerance: float) -> int:
         hidden = c.verdict == "emulated"
         times = ("", "", "") if hidden else (f"{c.old_ms:.2f}", f"{c.new_ms:.2f}", f"{c.ratio:.3f}")
         table.add_row(c.title, *times, c.verdict)
-    Console().print(table)
+    Console(markup=False).print(table)
     return int(any(c.verdict == "slower" for c in found))
+
+
+FOR_DEVICES = ("all_devices", "app", "benchmark_binary", "cores", "gpu", "no_half_precision", "serial", "verify")
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def _check(adb: bool, options: dict[str, Any]) -> None:
     """Options that make no sense together are a mistake, not a wish to be guessed."""
-    given = {name for name in ("serial", "all_devices", "benchmark_binary", "gpu", "cores") if options[name]}
+    asked = {**options, "no_half_precision": not options["half_precision"]}
+    given = [name for name in FOR_DEVICES if asked[name]]
     if given and not adb:
-        raise MaskConverError(f"--{min(given).replace('_', '-')} is for devices; add --adb")
+        raise MaskConverError(f"--{_flag(given[0])} is for devices; add --adb")
     if options["serial"] and options["all_devices"]:
         raise MaskConverError("--serial and --all-devices contradict each other; give one of them")
-    needs_binary = [name for name in ("gpu", "profile") if adb and options[name]]
-    if needs_binary and not options["benchmark_binary"]:
-        raise MaskConverError(f"--{needs_binary[0]} on a device needs --benchmark-binary")
+    by_app = [name for name in ("app", "verify", "no_half_precision") if asked[name]]
+    if by_app and options["benchmark_binary"]:
+        raise MaskConverError(f"--{_flag(by_app[0])} is for the app; leave --benchmark-binary out")
 
 
-def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> None:
+def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> int:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -148,7 +175,7 @@ def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Call
     results: list[Result] = []
     partial = Machine("host", environment=environment.record(), error="interrupted or failed before its end")
     try:
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        with Progress(console=Console(stderr=True, markup=False), transient=True) as bar:
             task = bar.add_task("Measuring", total=None)
             machine = benchmark_host(
                 models,
@@ -161,20 +188,23 @@ def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Call
             save(machines=(partial,), results=tuple(results), complete=False)
         raise
     _show(save(machines=(machine,), results=tuple(results), complete=True))
+    return 0
 
 
-def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> None:
+def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> int:
     from rich.console import Console
 
     from maskconver_mobile.benchmarks.adb import benchmark_devices
     from maskconver_mobile.benchmarks.adb_client import Adb, find_adb
+    from maskconver_mobile.benchmarks.app_install import choose_apk
     from maskconver_mobile.benchmarks.device_run import DeviceOptions
 
+    apk = None if options["app"] is None else choose_apk(options["app"])
     client = Adb(find_adb(), threading.Event())
     client.check_version()
     attached = client.choose(options["serial"], options["all_devices"])
-    console = Console(stderr=True)
-    chosen: DeviceOptions = replace(_options(DeviceOptions, options), binary=options["benchmark_binary"])
+    console = Console(stderr=True, markup=False)
+    chosen: DeviceOptions = replace(_options(DeviceOptions, options), binary=options["benchmark_binary"], app=apk)
     outcomes = benchmark_devices(
         client, attached, models, chosen, lambda serial, words: console.print(f"{serial}: {words}", highlight=False)
     )
@@ -183,12 +213,24 @@ def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "C
     if results or not failed:
         machines = tuple(outcome.machine for outcome in outcomes)
         _show(save(machines=machines, results=results, complete=not failed))
+    far = [line for result in results if (line := _too_far(result, options["min_stable_agreement"]))]
+    for line in far:
+        click.echo(line, err=True)
     if client.stop.is_set():
         raise KeyboardInterrupt
     if len(failed) == 1:
         raise MaskConverError(failed[0].error)
     if failed:
         raise MaskConverError(f"{len(failed)} of {len(outcomes)} devices failed; the first: {failed[0].error}")
+    return int(bool(far))
+
+
+def _too_far(result: "Result", least: float) -> str:
+    """A line where a phone's answer is another one, or nothing."""
+    share = None if result.verification is None else result.verification.stable_agreement
+    if share is None or share >= least:
+        return ""
+    return f"{result.machine}: {result.title}: {share:.4f} of the stable pixels are as here, below {least}"
 
 
 def _options(kind: "type[HostOptions | DeviceOptions]", options: dict[str, Any]) -> Any:
@@ -215,6 +257,6 @@ def _show(report: "Report") -> None:
 
     from maskconver_mobile.benchmarks.report import notes, table
 
-    Console().print(table(report))
+    Console(markup=False).print(table(report))
     for note in notes(report):
         click.echo(note, err=True)

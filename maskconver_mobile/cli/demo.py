@@ -5,16 +5,35 @@ from pathlib import Path
 
 import click
 
+from maskconver_mobile.errors import MaskConverError
+
 
 @click.command()
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder for the results."
 )
-def command(output: Path) -> None:
+@click.option("--adb", is_flag=True, help="The live view on a phone instead.")
+@click.option("--serial", help="Which phone.")
+@click.option(
+    "--app", type=click.Path(path_type=Path), help="The app's APK; by default the one that `make android` made."
+)
+@click.option("--model", type=click.Path(path_type=Path), help="A .tflite file to open in the app.")
+def command(output: Path, adb: bool, serial: str | None, app: Path | None, model: Path | None) -> None:
     """Convert the bundled checkpoint, segment a photograph, write the overlay and print the segments.
 
-    Without TensorFlow the bundled converted model is used.
+    Without TensorFlow the bundled converted model is used. With --adb, install the app on a cabled phone and open its
+    live view.
     """
+    if adb:
+        _on_phone(serial, app, model)
+        return
+    for name, value in (("serial", serial), ("app", app), ("model", model)):
+        if value is not None:
+            raise MaskConverError(f"--{name} is for phones; add --adb")
+    _here(output)
+
+
+def _here(output: Path) -> None:
     from maskconver_mobile.batch import segment_files
     from maskconver_mobile.cli.segment import show
     from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
@@ -33,3 +52,26 @@ def command(output: Path) -> None:
             raise result
         show(path, result)
     click.echo(f"Overlay: {output / photo.stem}_overlay.png")
+
+
+def _on_phone(serial: str | None, app: Path | None, model: Path | None) -> None:
+    from maskconver_mobile.benchmarks import adb_client
+    from maskconver_mobile.benchmarks.app import PACKAGE
+    from maskconver_mobile.benchmarks.app_install import BUILT, choose_apk, installed_version
+    from maskconver_mobile.benchmarks.app_view import open_view
+    from maskconver_mobile.benchmarks.device import Device
+    from maskconver_mobile.tflite_file import read_tflite
+
+    if model is not None:
+        read_tflite(model)
+    client = adb_client.Adb(adb_client.find_adb())
+    client.check_version()
+    device = Device(client, client.choose(serial, all_devices=False)[0].serial)
+    try:
+        apk = choose_apk(app or BUILT)
+    except MaskConverError:
+        if app is not None or installed_version(device) is None:
+            raise
+        apk = None
+    name = open_view(device, apk, model, lambda words: click.echo(words, err=True))
+    click.echo(f"The live view is on {name}. It needs no cable any more; `adb uninstall {PACKAGE}` removes the app.")

@@ -1,8 +1,9 @@
 """The device side of the adb protocol, for tests: real adb clients talk to it over TCP.
 
 Speaks CNXN without authentication, `shell` and `shell,v2`, and the sync service (STAT, SEND, RECV). Commands run in
-a shell of this machine, in a folder of its own, with `getprop` and `dumpsys` as small scripts; or in whatever
-`shell` the test gives, such as an emulated user land. Says of itself that its processor is emulated.
+a shell of this machine, in a folder of its own, which also holds `/sdcard`, with `getprop` and `dumpsys` as small
+scripts; or in whatever `shell` the test gives, such as an emulated user land. Says of itself that its processor is
+emulated.
 """
 
 import contextlib
@@ -26,6 +27,10 @@ VERSION = 0x01000001
 MAX_DATA = 256 * 1024
 SYNC_CHUNK = 64 * 1024
 STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
+
+CARD = "/sdcard/"
+RUNS = ("echo $$ > pid", "while [ ! -f")
+"""What marks a command that measures, or waits for the app to."""
 
 PROPERTIES = {
     "ro.product.manufacturer": "Example",
@@ -239,6 +244,7 @@ class _Stream:
     def _shell(self, command: str, *, framed: bool) -> None:
         daemon = self._connection.daemon
         daemon.commands.append(command)
+        command = command.replace(CARD, f"{daemon.root}{CARD}")
         self._process = process = subprocess.Popen(
             [*daemon.script.interpreter, command],
             cwd=daemon.root,
@@ -248,7 +254,7 @@ class _Stream:
             stderr=subprocess.PIPE if framed else subprocess.STDOUT,
             start_new_session=True,
         )
-        if "echo $$ > pid" in command and daemon.should_drop("run"):
+        if any(sign in command for sign in RUNS) and daemon.should_drop("run"):
             self._connection.drop()
         sinks = [(process.stdout, STDOUT), (process.stderr, STDERR)]
         pumps = [threading.Thread(target=self._pump, args=(*sink, framed), daemon=True) for sink in sinks if sink[0]]
@@ -281,7 +287,7 @@ class _Sync:
             {b"STAT": self._stat, b"SEND": self._receive_file, b"RECV": self._send_file}[name](argument)
 
     def _path(self, name: str) -> Path:
-        return self._connection.daemon.root / name
+        return self._connection.daemon.root / (name[1:] if name.startswith(CARD) else name)
 
     def _stat(self, name: str) -> None:
         try:

@@ -1,80 +1,20 @@
-import contextlib
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from adb_daemon import Daemon
-from click.testing import CliRunner
-from tool_output import PROFILE, SUMMARY
+from from_outside import Attach, eventually, left_behind, processes_of, run, write_tool
+from tool_output import SUMMARY
 
-from maskconver_mobile.benchmarks import adb_client, device
+from maskconver_mobile.benchmarks import adb_client
 from maskconver_mobile.benchmarks.adb_client import Adb
 from maskconver_mobile.benchmarks.device import Device
 from maskconver_mobile.benchmarks.results import Report
-from maskconver_mobile.cli.benchmark import command
 from maskconver_mobile.errors import MaskConverError
 
-Attach = Callable[..., Daemon]
-
 ARM_PROGRAM = b"\x7fELF\x02\x01" + bytes(12) + (183).to_bytes(2, "little") + bytes(44)
-
-
-@pytest.fixture(autouse=True)
-def _chosen_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "adb" in request.fixturenames:
-        client = request.getfixturevalue("adb")
-        monkeypatch.setattr(adb_client, "find_adb", lambda: client.path)
-    monkeypatch.setattr(device, "RECONNECT_S", 1.0)
-
-
-@pytest.fixture
-def tool(tmp_path: Path) -> Path:
-    """Stands for Google's benchmark_model: prints what that prints."""
-    return write_tool(
-        tmp_path, f"cat <<'END'\n{SUMMARY}END\ncase \"$*\" in *profiling=true*) cat <<'END'\n{PROFILE}END\nesac"
-    )
-
-
-def write_tool(folder: Path, script: str) -> Path:
-    path = folder / "benchmark_model"
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    return path
-
-
-def run(model: Path, output: Path, *options: str) -> Any:
-    arguments = [str(model), "--adb", "--output", str(output), *options]
-    result = CliRunner().invoke(command, arguments, standalone_mode=False)
-    if result.exception is not None and not isinstance(result.exception, MaskConverError | click.Abort):
-        raise result.exception
-    return result
-
-
-def left_behind(daemon: Daemon) -> list[str]:
-    """Files on the device that are no cached model or runner."""
-    folder = daemon.root / "tmp" / device.FOLDER
-    return [path.name for path in folder.glob("*") if path.is_dir() or path.suffix == ".part"]
-
-
-def processes_of(daemon: Daemon) -> list[str]:
-    """Command lines of processes that the device still runs."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if Path(os.readlink(entry / "cwd")).is_relative_to(daemon.root):
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-    return found
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 # The real client against the daemon.
@@ -342,7 +282,7 @@ def test_a_device_without_python(attach: Attach, tiny: Path, tmp_path: Path) -> 
     daemon.search_path = str(daemon.root / "bin")
     for name in ("mkdir", "wc", "cut", "sha256sum", "chmod", "mv", "rm", "cat", "ls", "uname", "grep"):
         daemon.root.joinpath("bin", name).symlink_to(f"/bin/{name}")
-    assert "has no python3 that adb may run" in str(run(tiny, tmp_path / "out").exception)
+    assert "has neither the app nor a python3 that adb may run" in str(run(tiny, tmp_path / "out").exception)
 
 
 def test_a_model_that_python_refuses(attach: Attach, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 import pytest
-from tool_output import PROFILE, SUMMARY
+from tool_output import LITERT, OF_2019, PROFILE, SUMMARY
 
 from maskconver_mobile.benchmarks import benchmark_model as tool
 from maskconver_mobile.benchmarks.stats import Statistics, summarize
@@ -18,6 +18,38 @@ def test_reads_output_without_prefix_percentiles_or_memory() -> None:
     found = tool.parse(text)
     assert found.invoke == Statistics(count=1, mean=2.0, std=0.0, min=2.0, max=2.0)
     assert found.peak_memory_kib is None
+
+
+@pytest.mark.parametrize(
+    ("text", "init", "first", "peak"),
+    [
+        (LITERT, 4.12, 3.1, 15872),
+        (LITERT.replace("\n", "\r\n"), 4.12, 3.1, 15872),
+        (OF_2019, 4.123, None, None),
+        (
+            "".join(f"11-26 08:11:02.123  42  42 I tflite  : {line}\n" for line in OF_2019.splitlines()),
+            4.123,
+            None,
+            None,
+        ),
+    ],
+)
+def test_reads_what_other_versions_print(text: str, init: float, first: float | None, peak: int | None) -> None:
+    found = tool.parse(text)
+    assert (found.invoke.count, found.invoke.mean, found.invoke.min) == (13, pytest.approx(2.8474), 2.812)
+    assert (found.init_ms, found.first_invoke_ms, found.peak_memory_kib) == (init, first, peak)
+
+
+def test_reads_results_without_lines_of_runs() -> None:
+    text = "".join(line for line in LITERT.splitlines(keepends=True) if "count=" not in line)
+    assert tool.parse(text).invoke == Statistics(count=13, mean=2.85, std=0.02, min=2.81, max=2.9)
+
+
+def test_a_log_of_one_endless_line_takes_no_time() -> None:
+    long = "Run Order\n" + "a 1 " * 500_000 + "\ncount=1 " + "x" * 1_000_000 + "\n"
+    with pytest.raises(ValueError, match="no timings"):
+        tool.parse(long)
+    assert tool.parse(long + SUMMARY).invoke.count == 13
 
 
 @pytest.mark.parametrize("part", ["completely", "partially"])
@@ -57,6 +89,20 @@ def test_pool_is_what_all_samples_give() -> None:
     for name in ("count", "mean", "std", "min", "max"):
         assert getattr(pooled, name) == pytest.approx(getattr(whole, name))
     assert pooled.p50 is None
+
+
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        (b"PK\x03\x04rest", "an APK or another zip file"),
+        (b"\n<!DOCTYPE html><h", "a web page"),
+        (b"<html>Access denied", "a web page"),
+        (b"#!/bin/sh\n", ""),
+        (b"\x7fELF\x02\x01", ""),
+    ],
+)
+def test_files_that_are_no_program_are_known(header: bytes, kind: str) -> None:
+    assert tool.other_kind(header) == kind
 
 
 def test_programs_for_another_processor_are_known() -> None:

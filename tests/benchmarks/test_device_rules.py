@@ -4,7 +4,7 @@ from maskconver_mobile.benchmarks.adb_client import Finished, explain, failure
 from maskconver_mobile.benchmarks.device_rules import advice, core_mask, throttling
 from maskconver_mobile.errors import MaskConverError
 
-FREQUENCIES = [1800, 1800, 1800, 1800, 2400, 2400, 2400, 2900]
+FREQUENCIES = {str(core): khz for core, khz in enumerate([1800, 1800, 1800, 1800, 2400, 2400, 2400, 2900])}
 
 
 @pytest.mark.parametrize(("cores", "mask"), [("little", "f"), ("big", "f0"), ("0xc0", "c0"), ("3", "3"), ("FF", "ff")])
@@ -12,16 +12,20 @@ def test_masks_of_cores(cores: str, mask: str) -> None:
     assert core_mask(cores, FREQUENCIES) == mask
 
 
+def test_an_offline_core_does_not_shift_the_mask() -> None:
+    assert core_mask("big", {"0": 1800, "2": 1800, "10": 2400, "11": 2400}) == "c00"
+
+
 @pytest.mark.parametrize(
     ("cores", "frequencies", "message"),
     [
-        ("big", [1800] * 4, "does not tell big cores from little ones"),
-        ("little", [], "does not tell big cores from little ones"),
+        ("big", {"0": 1800, "1": 1800}, "does not tell big cores from little ones"),
+        ("little", {}, "does not tell big cores from little ones"),
         ("fast", FREQUENCIES, "expected big, little or a mask"),
         ("0x0", FREQUENCIES, "selects no core"),
     ],
 )
-def test_cores_that_cannot_be_chosen(cores: str, frequencies: list[int], message: str) -> None:
+def test_cores_that_cannot_be_chosen(cores: str, frequencies: dict[str, int], message: str) -> None:
     with pytest.raises(MaskConverError, match=message):
         core_mask(cores, frequencies)
 
@@ -57,4 +61,5 @@ def test_what_the_client_says_becomes_one_line(text: str, message: str) -> None:
 
 def test_every_state_has_an_explanation() -> None:
     assert "recovery" in explain("recovery")
-    assert explain("rescue") == "is rescue: adb cannot use it like that"
+    assert explain("rescue").startswith("is rescue: it is in rescue mode")
+    assert explain("host") == "is host: adb cannot use it like that"

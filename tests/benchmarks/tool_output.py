@@ -36,3 +36,28 @@ Operator-wise Profiling Info for Regular Benchmark Runs:
     TfLiteXNNPackDelegate     20.000     21.500   75.439%   75.439%       0.000          1  [features]:98
 Number of nodes executed: 2
 """
+
+LITERT = """\
+INFO: [benchmark_litert_model.cc:120] Loading model from: model.tflite
+INFO: Running benchmark for at least 13 iterations and at least 0 seconds but terminate if exceeding 150 seconds.
+INFO: count=13 first=2854 curr=2843 min=2812 max=2901 avg=2847.4 std=18 p5=2812 median=2845 p95=2901
+INFO: [benchmark_litert_model.h:80]
+========== BENCHMARK RESULTS ==========
+INFO: [benchmark_litert_model.h:81] Model initialization: 4.12 ms
+INFO: [benchmark_litert_model.h:83] Warmup (first):       3.10 ms
+INFO: [benchmark_litert_model.h:85] Warmup (avg):         2.91 ms (5 runs)
+INFO: [benchmark_litert_model.h:87] Inference (avg):      2.85 ms (13 runs)
+INFO: [benchmark_litert_model.h:91] Inference (min):      2.81 ms
+INFO: [benchmark_litert_model.h:93] Inference (max):      2.90 ms
+INFO: [benchmark_litert_model.h:95] Inference (std):      0.02
+INFO: [benchmark_litert_model.h:122] Peak memory:          15.50 MB
+"""
+
+OF_2019 = """\
+count=5 first=3100 curr=2870 min=2850 max=3100 avg=2910 std=95
+
+Running benchmark for at least 13 iterations and at least 0 seconds
+count=13 first=2854 curr=2843 min=2812 max=2901 avg=2847.4 std=18
+
+Average inference timings in us: Warmup: 2910, Init: 4123, no stats: 2847.4
+"""
