@@ -5,8 +5,8 @@ which grows with it, stays between the least and the largest of the four. Only m
 largest of all least merits can win there, on photographs mostly one or two of K.
 
 The merit of a mask of logit l and score s is log(sigmoid(l) s), which orders masks as the product does and, unlike it,
-is far from rounding to 0 in float16: log(sigmoid(l)) = min(l, 0) + log(sigmoid(|l|)). Where the product would round to 0
-in float32 merits are equal, as products are.
+is far from rounding to 0 in float16: log(sigmoid(l)) = min(l, 0) + log(sigmoid(|l|)). Where the product would round to
+0 in float32 merits are equal, as products are.
 
 Comparisons are arithmetic, which runs in the delegate: clamp(ceil(a - b)) is 1 where a > b and 0 elsewhere.
 """

@@ -116,5 +116,8 @@ def merge(
     )
     ids = np.arange(config.num_classes)
     is_thing = (ids > 0) & (ids < config.num_thing_classes)
-    form = fast_merge.panoptic if layers.rewrites.fast_merge else postprocess.panoptic
-    return form(layers.ops, found, logits, size, thresholds, is_thing, hard_sigmoid=config.hard_sigmoid)
+    scene = (layers.ops, found, logits, size, thresholds, is_thing)
+    if layers.rewrites.fast_merge:
+        return fast_merge.panoptic(*scene, hard_sigmoid=config.hard_sigmoid)
+    log_merits = layers.rewrites.log_merits
+    return postprocess.panoptic(*scene, hard_sigmoid=config.hard_sigmoid, log_merits=log_merits)

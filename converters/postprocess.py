@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from maskconver_mobile.converters.cells import merits
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.folding import Array
@@ -105,11 +106,13 @@ def panoptic(
     is_thing: np.typing.NDArray[np.bool_],
     *,
     hard_sigmoid: bool,
+    log_merits: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Category and instance maps int32 [1, oh, ow] from proposals sorted by score.
 
     A pixel goes to the proposal with the largest mask probability times score; a proposal keeps its pixels where it
-    won enough of its own area. Class ids index `is_thing`.
+    won enough of its own area. Class ids index `is_thing`. With `log_merits` the logarithms of those products are
+    compared: float16 rounds products to 0 where it still tells their logarithms apart.
     """
     masks = ops.resize(logits, output_size)
     probability = ops.relu6(masks + 3.0) * 0.16667 if hard_sigmoid else ops.sigmoid(masks)
@@ -119,7 +122,11 @@ def panoptic(
     k = ops.shape(logits)[-1]
     pixels = output_size[0] * output_size[1]
     probability = ops.reshape(probability, [pixels, k]) * weight
-    winner = ops.argmax(probability * (found.scores * weight))
+    if log_merits:
+        order = merits(ops, found.scores, weight, thresholds.object_mask, hard_sigmoid=hard_sigmoid)
+        winner = ops.argmax(order(ops, ops.reshape(masks, [pixels, k]), order.offsets))
+    else:
+        winner = ops.argmax(probability * (found.scores * weight))
     ids = ops.constant(np.arange(k), np.int32)
     won = ops.cast(ops.equal(ops.reshape(winner, [pixels, 1]), ids), np.float32)
     area = count_pixels(ops, won, output_size)

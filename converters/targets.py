@@ -31,6 +31,8 @@ class Rewrites:
             the layers before it (`fast.gather_embeddings`).
         fold_classifier: the per-pixel head's last layer moves into the mask kernels (`fast.mask_logits`).
         two_stage_top_k: peaks on logits, and top-K of parts before that of the whole (`fast.proposals`).
+        log_merits: without `fast_merge`, the merge compares logarithms, for the sake of float16
+            (`postprocess.panoptic`).
         fast_merge: the panoptic merge compares the masks that can win a cell, not all of them (`fast_merge.panoptic`).
             It needs operators that only LiteRT's CPU kernels have: IF, and SCATTER_ND that sums.
     """
@@ -48,6 +50,7 @@ class Rewrites:
     lazy_windows: bool = False
     fold_classifier: bool = False
     two_stage_top_k: bool = False
+    log_merits: bool = False
     fast_merge: bool = False
 
 

@@ -77,9 +77,9 @@ def test_photographs(size: str, models: Models, shared: Path) -> None:
     case = FULL_CASES[size]
     photos = np.load(case.golden[0].with_name("photos.npz"))
     names = sorted({key.split("/")[0] for key in photos})
-    exact, rounded = (
+    exact, pixels, rounded = (
         Segmenter(models.get("masks", "cpu", kind, config=case.config, checkpoint=case.checkpoint))
-        for kind in ("float32", "uint8")
+        for kind in ("float32", "pixels", "uint8")
     )
     assert len(names) == 6
     for name in names:
@@ -87,21 +87,23 @@ def test_photographs(size: str, models: Models, shared: Path) -> None:
         stable = stable_pixels([expected, *(exact.segment(drawn).category_map for drawn in noisy_images(image))])
         assert stable.mean() > 0.5, name
         assert agreement(expected, exact.segment(image).category_map) >= 0.999, name
+        assert agreement(expected, pixels.segment(image).category_map) >= 0.999, name
         assert agreement(expected, rounded.segment(image).category_map, stable) >= 0.995, name
 
 
 def test_defaults_are_for_phones() -> None:
-    assert GraphSpec() == GraphSpec("masks", "cpu", "uint8", None)
+    assert GraphSpec() == GraphSpec("masks", "cpu", "pixels", None)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_uint8_input_equals_the_normalised_image(target: str, models: Models) -> None:
+@pytest.mark.parametrize("kind", ["uint8", "pixels"])
+def test_pixels_equal_the_normalised_image(kind: Any, target: str, models: Models) -> None:
     """Also at the border, where the convolution's padding is 0 after normalisation."""
-    uint8, float32 = (Segmenter(models.get("heads", target, kind)) for kind in ("uint8", "float32"))
+    raw, float32 = (Segmenter(models.get("heads", target, k)) for k in (kind, "float32"))
     image = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
     card = float32.card
     normalised = ((image - np.array(card.mean)) / np.array(card.std)).astype(np.float32)
-    expected, found = float32.run_tensor(normalised), uint8.run_tensor(image)
+    expected, found = float32.run_tensor(normalised), raw.run_tensor(image.astype(raw.card.input_dtype))
     for name in ("class_heatmap", "mask_embedding_map", "pixel_embeddings"):
         magnitude = np.abs(expected[name]).max()
         np.testing.assert_allclose(found[name], expected[name], atol=1e-4 * magnitude, rtol=0)

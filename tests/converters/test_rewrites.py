@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from checkpoints import random_weights
 from models import TINY, Models, run_tflite
 
-from maskconver_mobile.converters import fast, graph, postprocess, targets
+from maskconver_mobile.converters import fast, graph, postprocess, targets, tflite
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
@@ -44,9 +44,10 @@ def test_a_rewrite_alone(
     name: str, format: str, expected: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = targets.Rewrites(**{name: True, NEEDS.get(name, name): True})
-    monkeypatch.setattr(graph, "rewrites", lambda target, format: chosen)
-    level = "panoptic" if name == "fast_merge" else "masks"
-    inputs = read_config(TINY / "config.yaml"), read_checkpoint(TINY), GraphSpec(level=level)
+    for module in (graph, tflite):
+        monkeypatch.setattr(module, "rewrites", lambda target, format: chosen)
+    level = "panoptic" if name in ("fast_merge", "log_merits") else "masks"
+    inputs = read_config(TINY / "config.yaml"), read_checkpoint(TINY), GraphSpec(level=level, input_type="uint8")
     if format == "tflite":
         found = run_tflite(to_tflite(*inputs), IMAGE)
     else:
@@ -149,7 +150,9 @@ def test_windows_where_they_pay(layer_norm: bool) -> None:
     config = replace(config, mask_embedding_head=head, num_instances=9)
     weights = random_weights()
     image = np.random.default_rng(0).integers(0, 256, (1, 224, 160, 3), np.uint8)
-    plain, lazy = (to_tflite(config, weights, GraphSpec(target=target)) for target in ("reference", "cpu"))
+    plain, lazy = (
+        to_tflite(config, weights, GraphSpec(target=target, input_type="uint8")) for target in ("reference", "cpu")
+    )
     expected, found = run_tflite(plain, image), run_tflite(lazy, image)
     np.testing.assert_array_equal(found["classes"], expected["classes"])
     magnitude = np.abs(expected["mask_logits"]).max()
@@ -163,7 +166,8 @@ def test_dropping_unlabelled_classes(tmp_path: Path, models: Models) -> None:
     labels = [{"id": i, "name": f"class {i}", "isthing": int(i < 9)} for i in (1, 3, 4, 7, 10, 11, 12)]
     (tmp_path / "labels.json").write_text(json.dumps(labels))
     path = tmp_path / "few.tflite"
-    convert(TINY / "config.yaml", TINY, path, labels=tmp_path / "labels.json", drop_unlabelled=True)
+    spec = GraphSpec(input_type="uint8")
+    convert(TINY / "config.yaml", TINY, path, spec=spec, labels=tmp_path / "labels.json", drop_unlabelled=True)
     expected = run_tflite(models.get("masks", "cpu", "uint8").read_bytes(), IMAGE)
     found = run_tflite(path.read_bytes(), IMAGE)
     ids = {entry["id"] for entry in labels}

@@ -340,12 +340,12 @@ def test_uint8_input(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 10_000), (40_000, 1)])
-@pytest.mark.parametrize("input_type", ["uint8", "float32"])
+@pytest.mark.parametrize("input_type", ["uint8", "pixels", "float32"])
 def test_extreme_shapes(size: tuple[int, int], input_type: Any) -> None:
     picture = np.full((*size, 3), 200, np.uint8)
     tensor, letterbox = preprocess(picture, replace(CARD, input_type=input_type))
     height, width = letterbox.scaled_size
-    expected = 200 if input_type == "uint8" else (200 - np.array(MEAN)) / STD
+    expected = (200 - np.array(MEAN)) / STD if input_type == "float32" else 200
     assert np.allclose(tensor[0, :height, :width], expected, atol=1e-3)
     assert restore(np.arange(32 * 40).reshape(32, 40), letterbox).shape == size
 
@@ -390,3 +390,33 @@ def test_restore_of_an_untouched_map_is_the_map() -> None:
 
 def test_bound_is_what_errors_say() -> None:
     assert image_module.MAX_PIXELS == 64_000_000
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled"),
+    [
+        ((480, 640), (192, 256)),
+        ((333, 500), (171, 256)),
+        ((77, 100), (197, 256)),
+        ((1, 5), (51, 256)),
+        ((40, 40), (40, 40)),
+    ],
+)
+def test_the_float_resize_is_tensorflows_to_the_bit(size: tuple[int, int], scaled: tuple[int, int]) -> None:
+    tensorflow = pytest.importorskip("tensorflow")
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    expected = tensorflow.raw_ops.ResizeBilinear(
+        images=picture[None].astype(np.float32), size=scaled, half_pixel_centers=True
+    )
+    found = image_module.resize(picture, scaled)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected[0])
+
+
+def test_pixels_are_padded_with_the_mean_color() -> None:
+    card = replace(CARD, input_type="pixels", input_size=(8, 8))
+    tensor, letterbox = preprocess(np.full((4, 8, 3), 200, np.uint8), card)
+    assert tensor.dtype == np.float32
+    assert letterbox.scaled_size == (4, 8)
+    np.testing.assert_array_equal(tensor[0, :4], np.float32(200))
+    np.testing.assert_array_equal(tensor[0, 4:], np.broadcast_to(np.array(MEAN, np.float32), (4, 8, 3)))
