@@ -1,0 +1,120 @@
+package org.maskconver.segmenter
+
+import java.nio.ByteBuffer
+
+/** Why a flatbuffer is no sound model, in a few words. */
+internal class DamagedModelException(message: String, cause: Throwable? = null) : Exception(message, cause)
+
+/**
+ * The structure of a TFLite flatbuffer, checked so far that an interpreter cannot be led astray by it.
+ *
+ * Field numbers are those of the published schema (`schema.fbs`, version 3).
+ */
+internal class GraphCheck(private val content: ByteBuffer) {
+    private val model: Flatbuffer.Table = guarded { Flatbuffer(content).root() }
+    private val buffers: List<Flatbuffer.Table> by lazy { model.tables(4) }
+    private val graph: Flatbuffer.Table by lazy { model.tables(2).also { need(it.size == 1, "${it.size} graphs") }[0] }
+    private val tensors: List<Flatbuffer.Table> by lazy { graph.tables(0) }
+
+    /** @throws DamagedModelException something points where it should not. */
+    fun check() = guarded {
+        need(model.int(0) == 3, "schema ${model.int(0)}")
+        val operators = model.tables(1)
+        need(operators.all { !it.has(1) }, "an operator that is not built in")
+        need(buffers.isNotEmpty() && !dataOf(0).let { it.count > 0 }, "no empty first buffer")
+        tensors.forEachIndexed(::checkTensor)
+        val known = BooleanArray(tensors.size) { dataOf(tensors[it].int(2)).count > 0 || tensors[it].byte(5) != 0 }
+        checkedIndices(graph.ints(1), optional = false).forEach { known[it] = true }
+        for (operator in graph.tables(3)) {
+            need(operator.int(0) in operators.indices, "operator code ${operator.int(0)}")
+            for (i in checkedIndices(operator.ints(1), optional = true)) need(i < 0 || known[i], "tensor $i is read before it is written")
+            checkedIndices(operator.ints(8), optional = false)
+            for (i in checkedIndices(operator.ints(2), optional = false)) {
+                need(dataOf(tensors[i].int(2)).count == 0, "tensor $i is a constant that is written")
+                known[i] = true
+            }
+        }
+        for (i in checkedIndices(graph.ints(2), optional = false)) need(known[i], "output $i is never written")
+        for (entry in model.tables(6)) need(entry.int(1) in buffers.indices, "metadata buffer ${entry.int(1)}")
+    }
+
+    /** A named metadata buffer, or null. */
+    fun metadata(name: String): ByteArray? = guarded {
+        val entry = model.tables(6).firstOrNull { it.text(0) == name } ?: return@guarded null
+        val data = dataOf(entry.int(1))
+        ByteArray(data.count) { content.get(data.start + it) }
+    }
+
+    /** Where the names of metadata entries called [name] begin. */
+    fun metadataNames(name: String): List<Int> = guarded {
+        model.tables(6).filter { it.text(0) == name }.map { it.bytes(0).start }
+    }
+
+    /** Inputs and outputs of the signature by name. */
+    fun signature(): Pair<Map<String, Edge>, Map<String, Edge>> = guarded {
+        val all = model.tables(7)
+        need(all.size == 1 && all[0].int(4) == 0, "${all.size} signatures")
+        named(all[0].tables(0), graph.ints(1)) to named(all[0].tables(1), graph.ints(2))
+    }
+
+    private fun named(entries: List<Flatbuffer.Table>, edge: IntArray): Map<String, Edge> = entries.associate { entry ->
+        val position = edge.indexOf(entry.int(1))
+        need(position >= 0, "a signature beside the graph")
+        val tensor = tensors[entry.int(1)]
+        entry.text(0) to Edge(position, tensor.byte(1), tensor.ints(0).toList())
+    }
+
+    private fun checkTensor(index: Int, tensor: Flatbuffer.Table) {
+        val shape = tensor.ints(0)
+        need(shape.all { it >= 0 } && shape.size <= MAX_RANK, "shape of tensor $index")
+        need(!tensor.has(6) && !tensor.has(9), "tensor $index is sparse or a variant")
+        val bits = BITS[tensor.byte(1)] ?: throw DamagedModelException("type of tensor $index")
+        var size = bits.toLong()
+        for (length in shape) {
+            size *= length
+            need(size <= MAX_TENSOR_BITS, "tensor $index is too large")
+        }
+        need(tensor.int(2) in buffers.indices, "buffer of tensor $index")
+        val data = dataOf(tensor.int(2)).count
+        need(data == 0 || data.toLong() == (size + 7) / 8, "tensor $index has $data bytes of data")
+        val scales = tensor.table(4)
+        if (scales != null) checkScales(index, shape, scales)
+    }
+
+    private fun checkScales(index: Int, shape: IntArray, scales: Flatbuffer.Table) {
+        val (count, zeros, axis) = Triple(scales.ints(2).size, scales.bytes(3).count, scales.int(6))
+        need(zeros in setOf(0, count) && (count <= 1 || axis in shape.indices && shape[axis] == count), "scales of tensor $index")
+    }
+
+    private fun dataOf(buffer: Int): Flatbuffer.Vector {
+        need(buffer in buffers.indices, "buffer $buffer")
+        need(buffers[buffer].long(1) <= 1 && buffers[buffer].long(2) <= 1, "buffer $buffer lies outside the flatbuffer")
+        return buffers[buffer].bytes(0)
+    }
+
+    private fun checkedIndices(indices: IntArray, optional: Boolean): IntArray = indices.also {
+        need(it.all { i -> i in tensors.indices || optional && i == -1 }, "a tensor that does not exist")
+    }
+
+    private fun need(condition: Boolean, otherwise: String) {
+        if (!condition) throw DamagedModelException(otherwise)
+    }
+
+    private fun <T> guarded(work: () -> T): T = try {
+        work()
+    } catch (error: IndexOutOfBoundsException) {
+        throw DamagedModelException("truncated or overwritten", error)
+    } catch (error: ArithmeticException) {
+        throw DamagedModelException("truncated or overwritten", error)
+    } catch (error: OutOfMemoryError) {
+        throw DamagedModelException("truncated or overwritten", error)
+    }
+
+    private companion object {
+        const val MAX_RANK = 8
+        const val MAX_TENSOR_BITS = 1L shl 33
+
+        /** Bits of an element by the schema's number of its type: float, int, bool; no text, no resources. */
+        val BITS = mapOf(0 to 32, 1 to 16, 2 to 32, 3 to 8, 4 to 64, 6 to 8, 7 to 16, 9 to 8, 10 to 64, 12 to 64, 15 to 32, 16 to 16, 17 to 4)
+    }
+}
