@@ -99,6 +99,32 @@ def _card(canvas: tuple[int, int], input_type: Any) -> ModelCard:
     )  # fmt: skip
 
 
+def yuvs() -> Arrays:
+    """Camera images of odd sizes and with several strides as planes, and their RGB by JFIF's formula, rounded."""
+    rng = np.random.default_rng(1)
+    found: Arrays = {}
+    for i, (shape, luma_gap, chroma_gap, step) in enumerate(
+        (((4, 6), 0, 0, 1), ((5, 7), 0, 3, 2), ((1, 1), 5, 1, 2), ((17, 9), 7, 0, 1), ((30, 41), 23, 12, 2))
+    ):
+        chroma_shape = (-(-shape[0] // 2), -(-shape[1] // 2))
+        y, u, v = (rng.integers(0, 256, s).astype(np.uint8) for s in (shape, chroma_shape, chroma_shape))
+        found[f"{i}/y"] = _plane(y, luma_gap, 1)
+        found |= {f"{i}/u": _plane(u, chroma_gap, step), f"{i}/v": _plane(v, chroma_gap, step)}
+        strides = (shape[1] + luma_gap, chroma_shape[1] * step + chroma_gap, step)
+        found[f"{i}/strides"] = np.array(strides, np.int32)
+        blue, red = (p.repeat(2, 0).repeat(2, 1)[: shape[0], : shape[1]].astype(float) - 128 for p in (u, v))
+        rgb = (y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue)
+        found[f"{i}/rgb"] = np.clip(np.floor(np.stack(rgb, -1) + 0.5), 0, 255).astype(np.uint8)
+    return found
+
+
+def _plane(samples: NDArray[np.uint8], gap: int, step: int) -> NDArray[np.uint8]:
+    """Bytes of a plane with `step` bytes from sample to sample and a gap after each row, the last one's left out."""
+    lines = np.full((samples.shape[0], samples.shape[1] * step + gap), 77, np.uint8)
+    lines[:, : samples.shape[1] * step : step] = samples
+    return lines.ravel()[: lines.size - gap - (step - 1)]
+
+
 def merges() -> Arrays:
     """Random proposals merged on images of many shapes."""
     found: Arrays = {}
@@ -173,6 +199,7 @@ def main(folder: Path) -> None:
     images = {"bundled": photo, "tiny": np.ascontiguousarray(photo[20:170:1, 150:350])}
     np.savez(folder / "images.npz", **images)
     np.savez(folder / "letterbox.npz", **letterboxes())
+    np.savez(folder / "yuvs.npz", **yuvs())
     np.savez(folder / "merges.npz", **merges())
     names = []
     for model in models(folder):
