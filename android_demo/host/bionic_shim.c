@@ -4,13 +4,14 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { BIONIC_FILE_BYTES = 152 };
+enum { BIONIC_FILE_BYTES = 152, ALIGNMENT = 64 };
 
 char __sF[3 * BIONIC_FILE_BYTES]; /* bionic's stdin, stdout and stderr */
 
@@ -72,6 +73,11 @@ int fputX(int letter, FILE *file) { return fputc(letter, stream(file)); }
 int fflusX(FILE *file) { return fflush(file ? stream(file) : NULL); }
 
 size_t fwritX(const void *data, size_t size, size_t count, FILE *file) { return fwrite(data, size, count, stream(file)); }
+
+/* XNNPACK's AVX-512 kernels read parameters with aligned loads, from memory that it asked for with less alignment. */
+void *memaligX(size_t alignment, size_t size) {
+    return memalign(alignment < ALIGNMENT ? ALIGNMENT : alignment, size);
+}
 
 /* bionic numbers its questions otherwise. */
 long sysconX(int name) {

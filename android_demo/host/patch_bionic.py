@@ -7,7 +7,7 @@ import struct
 import sys
 from pathlib import Path
 
-RENAMED = {b"sysconf", b"vfprintf", b"fprintf", b"fputc", b"fflush", b"fwrite", b"dlsym"}
+RENAMED = {b"dlsym", b"fflush", b"fprintf", b"fputc", b"fwrite", b"memalign", b"sysconf", b"vfprintf"}
 VERSION_TAGS = {0x6FFFFFF0, 0x6FFFFFFC, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF}
 UNKNOWN_TAG = 0x6FFF0000
 DYNAMIC, DYNSYM = 6, 11

@@ -1,9 +1,14 @@
 package org.maskconver.segmenter
 
 import java.nio.ByteBuffer
+import java.nio.ByteOrder
 
 /** Why a flatbuffer is no sound model, in a few words. */
 internal class DamagedModelException(message: String, cause: Throwable? = null) : Exception(message, cause)
+
+internal fun need(condition: Boolean, otherwise: String) {
+    if (!condition) throw DamagedModelException(otherwise)
+}
 
 /**
  * The structure of a TFLite flatbuffer, checked so far that an interpreter cannot be led astray by it.
@@ -13,29 +18,42 @@ internal class DamagedModelException(message: String, cause: Throwable? = null) 
 internal class GraphCheck(private val content: ByteBuffer) {
     private val model: Flatbuffer.Table = guarded { Flatbuffer(content).root() }
     private val buffers: List<Flatbuffer.Table> by lazy { model.tables(4) }
-    private val graph: Flatbuffer.Table by lazy { model.tables(2).also { need(it.size == 1, "${it.size} graphs") }[0] }
-    private val tensors: List<Flatbuffer.Table> by lazy { graph.tables(0) }
+    private val graphs: List<Flatbuffer.Table> by lazy { model.tables(2) }
+    private val main: Flatbuffer.Table by lazy { graphs.first() }
+    private val codes: List<Flatbuffer.Table> by lazy { model.tables(1) }
+
+    private val rules: OperatorRules by lazy { OperatorRules(codes, graphs.size) { tensor -> dataOf(tensor.int(2)).let { content.slice(it) } } }
 
     /** @throws DamagedModelException something points where it should not. */
     fun check() = guarded {
         need(model.int(0) == 3, "schema ${model.int(0)}")
-        val operators = model.tables(1)
-        need(operators.all { !it.has(1) }, "an operator that is not built in")
-        need(buffers.isNotEmpty() && !dataOf(0).let { it.count > 0 }, "no empty first buffer")
+        need(codes.all { !it.has(1) }, "an operator that is not built in")
+        need(buffers.isNotEmpty() && dataOf(0).count == 0, "no empty first buffer")
+        need(graphs.size in 1..MAX_GRAPHS, "${graphs.size} graphs")
+        graphs.forEachIndexed(::checkGraph)
+        for (entry in model.tables(6)) need(entry.int(1) in buffers.indices, "metadata buffer ${entry.int(1)}")
+    }
+
+    private fun checkGraph(number: Int, graph: Flatbuffer.Table) {
+        val tensors = graph.tables(0)
         tensors.forEachIndexed(::checkTensor)
-        val known = BooleanArray(tensors.size) { dataOf(tensors[it].int(2)).count > 0 || tensors[it].byte(5) != 0 }
-        checkedIndices(graph.ints(1), optional = false).forEach { known[it] = true }
+        fun tensorsOf(indices: IntArray, optional: Boolean = false) = indices.also {
+            need(it.all { i -> i in tensors.indices || optional && i == -1 }, "a tensor that does not exist")
+        }
+        fun isConstant(tensor: Int) = dataOf(tensors[tensor].int(2)).count > 0
+        val known = BooleanArray(tensors.size) { isConstant(it) || tensors[it].byte(5) != 0 }
+        tensorsOf(graph.ints(1)).forEach { known[it] = true }
         for (operator in graph.tables(3)) {
-            need(operator.int(0) in operators.indices, "operator code ${operator.int(0)}")
-            for (i in checkedIndices(operator.ints(1), optional = true)) need(i < 0 || known[i], "tensor $i is read before it is written")
-            checkedIndices(operator.ints(8), optional = false)
-            for (i in checkedIndices(operator.ints(2), optional = false)) {
-                need(dataOf(tensors[i].int(2)).count == 0, "tensor $i is a constant that is written")
+            need(operator.int(0) in codes.indices, "operator code ${operator.int(0)}")
+            rules.check(number, tensors, operator)
+            for (i in tensorsOf(operator.ints(1), optional = true)) need(i < 0 || known[i], "tensor $i is read before it is written")
+            tensorsOf(operator.ints(8))
+            for (i in tensorsOf(operator.ints(2))) {
+                need(!isConstant(i), "tensor $i is a constant that is written")
                 known[i] = true
             }
         }
-        for (i in checkedIndices(graph.ints(2), optional = false)) need(known[i], "output $i is never written")
-        for (entry in model.tables(6)) need(entry.int(1) in buffers.indices, "metadata buffer ${entry.int(1)}")
+        for (i in tensorsOf(graph.ints(2))) need(known[i], "output $i is never written")
     }
 
     /** A named metadata buffer, or null. */
@@ -54,13 +72,13 @@ internal class GraphCheck(private val content: ByteBuffer) {
     fun signature(): Pair<Map<String, Edge>, Map<String, Edge>> = guarded {
         val all = model.tables(7)
         need(all.size == 1 && all[0].int(4) == 0, "${all.size} signatures")
-        named(all[0].tables(0), graph.ints(1)) to named(all[0].tables(1), graph.ints(2))
+        named(all[0].tables(0), main.ints(1)) to named(all[0].tables(1), main.ints(2))
     }
 
     private fun named(entries: List<Flatbuffer.Table>, edge: IntArray): Map<String, Edge> = entries.associate { entry ->
         val position = edge.indexOf(entry.int(1))
         need(position >= 0, "a signature beside the graph")
-        val tensor = tensors[entry.int(1)]
+        val tensor = main.tables(0)[entry.int(1)]
         entry.text(0) to Edge(position, tensor.byte(1), tensor.ints(0).toList())
     }
 
@@ -86,18 +104,13 @@ internal class GraphCheck(private val content: ByteBuffer) {
         need(zeros in setOf(0, count) && (count <= 1 || axis in shape.indices && shape[axis] == count), "scales of tensor $index")
     }
 
+    private fun ByteBuffer.slice(data: Flatbuffer.Vector): ByteBuffer =
+        duplicate().apply { limit(data.start + data.count).position(data.start) }.slice().order(ByteOrder.LITTLE_ENDIAN)
+
     private fun dataOf(buffer: Int): Flatbuffer.Vector {
         need(buffer in buffers.indices, "buffer $buffer")
         need(buffers[buffer].long(1) <= 1 && buffers[buffer].long(2) <= 1, "buffer $buffer lies outside the flatbuffer")
         return buffers[buffer].bytes(0)
-    }
-
-    private fun checkedIndices(indices: IntArray, optional: Boolean): IntArray = indices.also {
-        need(it.all { i -> i in tensors.indices || optional && i == -1 }, "a tensor that does not exist")
-    }
-
-    private fun need(condition: Boolean, otherwise: String) {
-        if (!condition) throw DamagedModelException(otherwise)
     }
 
     private fun <T> guarded(work: () -> T): T = try {
@@ -112,6 +125,7 @@ internal class GraphCheck(private val content: ByteBuffer) {
 
     private companion object {
         const val MAX_RANK = 8
+        const val MAX_GRAPHS = 64
         const val MAX_TENSOR_BITS = 1L shl 33
 
         /** Bits of an element by the schema's number of its type: float, int, bool; no text, no resources. */
