@@ -41,6 +41,8 @@ internal class Flatbuffer(private val bytes: ByteBuffer) {
 
         fun ints(slot: Int): IntArray = vector(slot, 4).let { v -> IntArray(v.count) { bytes.getInt(v.start + 4 * it) } }
 
+        fun longs(slot: Int): LongArray = vector(slot, 8).let { v -> LongArray(v.count) { bytes.getLong(v.start + 8 * it) } }
+
         fun bytes(slot: Int): Vector = vector(slot, 1)
 
         fun text(slot: Int): String = vector(slot, 1).let { v ->

@@ -95,13 +95,20 @@ internal class GraphCheck(private val content: ByteBuffer) {
         need(tensor.int(2) in buffers.indices, "buffer of tensor $index")
         val data = dataOf(tensor.int(2)).count
         need(data == 0 || data.toLong() == (size + 7) / 8, "tensor $index has $data bytes of data")
-        val scales = tensor.table(4)
-        if (scales != null) checkScales(index, shape, scales)
+        checkScales(index, shape, tensor)
     }
 
-    private fun checkScales(index: Int, shape: IntArray, scales: Flatbuffer.Table) {
-        val (count, zeros, axis) = Triple(scales.ints(2).size, scales.bytes(3).count, scales.int(6))
-        need(zeros in setOf(0, count) && (count <= 1 || axis in shape.indices && shape[axis] == count), "scales of tensor $index")
+    private fun checkScales(index: Int, shape: IntArray, tensor: Flatbuffer.Table) {
+        val type = tensor.byte(1)
+        val quantization = tensor.table(4)
+        val scales = quantization?.ints(2)?.map(Float::fromBits) ?: emptyList()
+        val zeros = quantization?.longs(3) ?: LongArray(0)
+        val axis = quantization?.int(6) ?: 0
+        need(scales.isNotEmpty() || type != INT8, "tensor $index has no scale")
+        need(scales.size <= 1 || axis in shape.indices && shape[axis] == scales.size, "scales of tensor $index")
+        need(scales.all { it in LEAST_SCALE..1 / LEAST_SCALE }, "a scale of tensor $index")
+        val possible = if (scales.size > 1) 0L..0L else ZEROS[type] ?: 0L..0L
+        need(zeros.size == scales.size && zeros.all { it in possible }, "zero points of tensor $index")
     }
 
     private fun ByteBuffer.slice(data: Flatbuffer.Vector): ByteBuffer =
@@ -127,6 +134,12 @@ internal class GraphCheck(private val content: ByteBuffer) {
         const val MAX_RANK = 8
         const val MAX_GRAPHS = 64
         const val MAX_TENSOR_BITS = 1L shl 33
+
+        const val INT8 = 9
+        const val LEAST_SCALE = 1e-30f
+
+        /** Zero points by the schema's number of the type; 0 for all others. */
+        val ZEROS = mapOf(3 to 0L..255L, INT8 to -128L..127L)
 
         /** Bits of an element by the schema's number of its type: float, int, bool; no text, no resources. */
         val BITS = mapOf(0 to 32, 1 to 16, 2 to 32, 3 to 8, 4 to 64, 6 to 8, 7 to 16, 9 to 8, 10 to 64, 12 to 64, 15 to 32, 16 to 16, 17 to 4)
