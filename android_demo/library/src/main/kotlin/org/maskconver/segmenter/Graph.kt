@@ -92,6 +92,12 @@ class Graph(private val model: ModelFile, options: Options) : Closeable {
 
     private fun direct(size: Int) = ByteBuffer.allocateDirect(size).order(ByteOrder.nativeOrder())
 
+    /** Type of an output's values: `int32` or `float32`. */
+    fun typeOf(output: String): String = if (model.outputs.getValue(output).type == ModelShape.INT32) "int32" else "float32"
+
+    /** Lengths of an output's axes. */
+    fun shapeOf(output: String): List<Int> = model.outputs.getValue(output).shape
+
     /**
      * Runs the graph on a direct buffer with the tensor `image`.
      *

@@ -73,12 +73,21 @@ class Segmenter(model: ModelFile, options: Options = Options()) : Closeable {
     fun segment(image: YuvImage, rotationDegrees: Int = 0, reuse: PanopticResult? = null): PanopticResult =
         run(reuse) { image.toRgb(rotationDegrees, it) }
 
-    private fun run(reuse: PanopticResult?, decode: (RgbImage) -> Unit): PanopticResult = synchronized(this) {
+    /** As for a bitmap, for an upright image that took [decodeMs] milliseconds to read. */
+    fun segment(image: RgbImage, decodeMs: Double = 0.0, reuse: PanopticResult? = null): PanopticResult = locked {
+        pipeline.segment(image, decodeMs, reuse)
+    }
+
+    private fun run(reuse: PanopticResult?, decode: (RgbImage) -> Unit): PanopticResult = locked {
+        val start = System.nanoTime()
+        decode(upright)
+        pipeline.segment(upright, (System.nanoTime() - start) / 1e6, reuse)
+    }
+
+    private fun locked(work: () -> PanopticResult): PanopticResult = synchronized(this) {
         check(!closed) { "this Segmenter is closed" }
         try {
-            val start = System.nanoTime()
-            decode(upright)
-            pipeline.segment(upright, (System.nanoTime() - start) / 1e6, reuse)
+            work()
         } catch (error: OutOfMemoryError) {
             throw MaskConverException("the picture does not fit into this phone's memory; make it smaller first", error)
         }
