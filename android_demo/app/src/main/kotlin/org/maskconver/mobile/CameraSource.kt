@@ -15,13 +15,29 @@ import android.os.Handler
 import android.os.HandlerThread
 import android.util.Size
 
+/** Where the live view's frames come from. */
+interface FrameSource {
+    /** Clockwise turn of the sensor's pictures against the phone's natural upright. */
+    val sensorDegrees: Int
+    val isFront: Boolean
+    val hasTorch: Boolean
+
+    /** Starts a camera that faces as wished, or another one; false where there is none. The permission must be there. */
+    fun start(front: Boolean): Boolean
+
+    fun setTorch(on: Boolean)
+
+    fun stop()
+}
+
 /**
  * Frames of a camera, the newest one only.
  *
  * @param onFrame gets each frame, on a thread of its own; it is closed afterwards.
  * @param onFailure is told on that thread that the camera cannot be had.
  */
-class CameraSource(context: Context, private val onFrame: (Image) -> Unit, private val onFailure: () -> Unit) {
+class CameraSource(context: Context, private val onFrame: (Image) -> Unit, private val onFailure: () -> Unit) :
+    FrameSource {
     private val manager = context.getSystemService(CameraManager::class.java)
     private var thread: HandlerThread? = null
     private var reader: ImageReader? = null
@@ -29,17 +45,15 @@ class CameraSource(context: Context, private val onFrame: (Image) -> Unit, priva
     private var session: CameraCaptureSession? = null
     private var torchWanted = false
 
-    /** Clockwise turn of the sensor's pictures against the phone's natural upright. */
-    var sensorDegrees = 0
+    override var sensorDegrees = 0
         private set
-    var isFront = false
+    override var isFront = false
         private set
-    var hasTorch = false
+    override var hasTorch = false
         private set
 
-    /** Starts a camera that faces as wished, or another one; false where there is none. The permission must be there. */
     @SuppressLint("MissingPermission")
-    fun start(front: Boolean): Boolean {
+    override fun start(front: Boolean): Boolean {
         stop()
         try {
             val id = choose(front) ?: return false
@@ -71,7 +85,7 @@ class CameraSource(context: Context, private val onFrame: (Image) -> Unit, priva
         return all.firstOrNull { manager.getCameraCharacteristics(it).get(CameraCharacteristics.LENS_FACING) == wanted } ?: all.firstOrNull()
     }
 
-    fun setTorch(on: Boolean) {
+    override fun setTorch(on: Boolean) {
         torchWanted = on
         val (open, running) = (device ?: return) to (session ?: return)
         try {
@@ -83,7 +97,7 @@ class CameraSource(context: Context, private val onFrame: (Image) -> Unit, priva
         }
     }
 
-    fun stop() {
+    override fun stop() {
         session = null
         device?.close()
         device = null

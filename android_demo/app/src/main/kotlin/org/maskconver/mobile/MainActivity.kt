@@ -25,7 +25,7 @@ import org.maskconver.segmenter.YuvImage
 /** The live view, and where the app begins. */
 class MainActivity : Activity() {
     private val settings by lazy { Settings(this) }
-    private val camera by lazy { CameraSource(this, ::onFrame) { runOnUiThread { explain(R.string.no_camera) } } }
+    private val camera: FrameSource by lazy { cameras(this, ::onFrame) { runOnUiThread { explain(R.string.no_camera) } } }
     private val frames = NewestFrame()
     private val rate = Rate()
     private val announcer = Announcer(SystemClock::uptimeMillis)
@@ -200,6 +200,9 @@ class MainActivity : Activity() {
     companion object {
         const val TAG = "MaskConver"
         const val SHELL = "org.maskconver.mobile.ShellActivity"
+
+        /** Makes the camera; tests put another one here. */
+        internal var cameras: (Activity, (Image) -> Unit, () -> Unit) -> FrameSource = ::CameraSource
         private const val OPAQUE = 0xFF shl 24
     }
 }

@@ -1,0 +1,148 @@
+package org.maskconver.mobile
+
+import android.content.Intent
+import android.os.Bundle
+import android.widget.TextView
+import java.io.File
+import kotlin.math.abs
+import org.json.JSONObject
+import org.junit.Assert.assertArrayEquals
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertFalse
+import org.junit.Assert.assertTrue
+import org.junit.Before
+import org.junit.Test
+import org.junit.runner.RunWith
+import org.maskconver.segmenter.Npz
+import org.robolectric.Robolectric
+import org.robolectric.RobolectricTestRunner
+import org.robolectric.RuntimeEnvironment
+import org.robolectric.annotation.Config
+import org.robolectric.annotation.GraphicsMode
+import org.robolectric.shadows.ShadowLog
+import org.robolectric.shadows.ShadowLooper
+
+/** What `adb shell am start` asks, and the JSON that comes of it. */
+@RunWith(RobolectricTestRunner::class)
+@Config(sdk = [34], qualifiers = "w360dp-h640dp-xhdpi")
+@GraphicsMode(GraphicsMode.Mode.NATIVE)
+class BenchmarkTest {
+    private val fixtures = File(System.getProperty("fixtures"))
+    private val folder get() = ResultFiles.folder(RuntimeEnvironment.getApplication())
+    private val tiny = File(fixtures, "tiny_config_masks_uint8_float32.tflite")
+
+    @Before
+    fun load() = Screens.loadHostLibraries()
+
+    private fun start(fill: Intent.() -> Unit): BenchmarkActivity {
+        val activity = Robolectric.buildActivity(BenchmarkActivity::class.java, Intent().apply(fill)).setup().get()
+        BenchmarkActivity.worker?.join()
+        ShadowLooper.idleMainLooper()
+        return activity
+    }
+
+    private fun report(run: String) = JSONObject(File(folder, "$run.json").readText())
+
+    private fun error(fill: Intent.() -> Unit): String {
+        start { putExtra("run", "wrong").apply(fill) }
+        return report("wrong").getString("error").also { assertFalse('\n' in it) }
+    }
+
+    @Test
+    fun everyTimingIsKept() {
+        val activity = start {
+            putExtra("run", "all").putExtra("contract", 1).putExtra("model", tiny.path).putExtra("threads", 2)
+            putExtra("runs", 7).putExtra("warmup", 3).putExtra("profile", true)
+        }
+        val report = report("all")
+        assertTrue(report.isNull("error"))
+        assertEquals(1, report.getInt("schema"))
+        assertEquals(7, report.getJSONArray("samples_ms").length())
+        assertEquals(3, report.getJSONArray("warmup_ms").length())
+        val stages = report.getJSONObject("stages_ms")
+        assertEquals(setOf("decode", "preprocess", "invoke", "merge"), stages.keys().asSequence().toSet())
+        for (stage in stages.keys()) assertEquals(7, stages.getJSONArray(stage).length())
+        for (key in listOf("load_cold_ms", "load_warm_ms", "first_invoke_ms")) assertTrue(report.getDouble(key) > 0)
+        assertEquals(tiny.length(), report.getJSONObject("model").getLong("bytes"))
+        assertEquals("2.16.1", report.getJSONObject("runtime").getString("version"))
+        assertEquals("cpu", report.getJSONObject("accelerator").getString("used"))
+        assertTrue(report.getJSONObject("before").has("thermal_status") && report.getJSONObject("after").has("uptime_ms"))
+        assertTrue(report.getInt("peak_rss_kib") > 0)
+        assertEquals(0, report.getJSONArray("outputs").length())
+        assertTrue(activity.findViewById<TextView>(R.id.text).text.contains("of 7 runs"))
+        assertTrue(ShadowLog.getLogsForTag("MaskConver").any { it.msg == "result /sdcard/Android/media/org.maskconver.mobile/benchmark/all.json" })
+        Screens.save(activity, "benchmark")
+    }
+
+    @Test
+    fun outputsOfAGivenTensorAreWritten() {
+        val answer = Npz.read(File(fixtures, "tiny_config_masks_uint8_float32.npz").readBytes())
+        val input = File(folder.parentFile, "input.bin").apply { writeBytes(bytes(answer.getValue("input").data)) }
+        start { putExtra("run", "verify").putExtra("model", tiny.path).putExtra("runs", 0).putExtra("warmup", 0).putExtra("input", input.path) }
+        val outputs = report("verify").getJSONArray("outputs").let { all -> List(all.length(), all::getJSONObject) }
+        assertEquals(setOf("classes", "scores", "mask_logits"), outputs.map { it.getString("name") }.toSet())
+        for (output in outputs) {
+            val name = output.getString("name")
+            val expected = answer.getValue("output/$name")
+            assertEquals(expected.shape, output.getJSONArray("shape").let { shape -> List(shape.length(), shape::getInt) })
+            val file = File(folder, "verify.$name.bin")
+            assertEquals("/sdcard/Android/media/org.maskconver.mobile/benchmark/verify.$name.bin", output.getString("file"))
+            assertEquals(file.length(), output.getLong("bytes"))
+            val found = java.nio.ByteBuffer.wrap(file.readBytes()).order(java.nio.ByteOrder.LITTLE_ENDIAN)
+            if (output.getString("dtype") == "int32") assertArrayEquals(bytes(expected.data), found.array())
+            else assertTrue(expected.floats().all { abs(it - found.getFloat()) < 1e-3f })
+        }
+        assertEquals(0, report("verify").getJSONArray("samples_ms").length())
+    }
+
+    private fun bytes(buffer: java.nio.ByteBuffer) = ByteArray(buffer.remaining()).also { buffer.duplicate().get(it) }
+
+    @Test
+    fun withoutAModelTheBundledOneIsMeasured() {
+        start { putExtra("run", "bundled").putExtra("runs", 1).putExtra("warmup", 0).putExtra("accelerator", "gpu") }
+        val report = report("bundled")
+        assertEquals(1, report.getJSONArray("samples_ms").length())
+        val accelerator = report.getJSONObject("accelerator")
+        assertEquals(listOf("gpu", "cpu"), listOf(accelerator.getString("asked"), accelerator.getString("used")))
+        assertTrue(accelerator.getString("reason").isNotEmpty())
+    }
+
+    @Test
+    fun mistakesAreOneLine() {
+        assertTrue(error { putExtra("model", "/nowhere/model.tflite") }.startsWith("/nowhere/model.tflite: cannot be opened"))
+        assertEquals("threads is 0; expected 1 to 64", error { putExtra("threads", 0) })
+        assertEquals("runs is 'many'; expected a whole number (--ei)", error { putExtra("runs", "many") })
+        assertEquals("min_seconds is NaN; expected 0 to 3600", error { putExtra("min_seconds", Float.NaN) })
+        assertEquals("accelerator is 'npu'; expected cpu or gpu", error { putExtra("accelerator", "npu") })
+        assertEquals("the computer speaks contract 2 and this app 1; install the app anew", error { putExtra("contract", 2) })
+        val short = File(folder.parentFile, "short.bin").apply { writeBytes(ByteArray(5)) }
+        assertTrue(error { putExtra("model", tiny.path).putExtra("input", short.path) }.endsWith("has 5 bytes; this model takes ${96 * 96 * 3}"))
+        val text = File(folder.parentFile, "text.tflite").apply { writeText("no model at all") }
+        assertTrue(error { putExtra("model", text.path) }.contains("is no TFLite model"))
+        assertTrue(error { putExtra("model", tiny.path).putExtra("runs", 1).putExtra("profile", true).putExtra("image", text.path) }.contains("picture"))
+    }
+
+    @Test
+    fun withoutANameThereIsNoFile() {
+        for (run in listOf(null, "", "../up", "a b", "x".repeat(65))) {
+            val activity = start { putExtra("run", run) }
+            assertTrue(activity.findViewById<TextView>(R.id.text).text.contains("run is missing or malformed"))
+        }
+        assertTrue(folder.listFiles().orEmpty().none { it.name.endsWith(".json") })
+    }
+
+    @Test
+    fun filesOfAnEarlierRunGoAndOthersStay() {
+        val (old, other) = File(folder, "again.old.bin") to File(folder, "again2.json")
+        listOf(old, other).forEach { it.writeText("x") }
+        start { putExtra("run", "again").putExtra("model", tiny.path).putExtra("runs", 1) }
+        assertTrue(!old.exists() && other.exists() && File(folder, "again.json").exists())
+    }
+
+    @Test
+    fun extrasHaveDefaults() {
+        val request = BenchmarkRequest.of(Bundle())
+        assertEquals(listOf(4, 50, 5), listOf(request.threads, request.runs, request.warmup))
+        assertTrue(request.halfPrecision && !request.profile && request.input == null)
+    }
+}
