@@ -68,19 +68,29 @@ class FrameView(context: Context, attributes: AttributeSet?) : View(context, att
         overlay?.let { canvas.drawBitmap(it, null, place, null) }
         canvas.restore()
         text.textSize = TypedValue.applyDimension(TypedValue.COMPLEX_UNIT_SP, LABEL_SP, resources.displayMetrics)
-        labels.forEach { drawLabel(canvas, it) }
+        val taken = ArrayList<RectF>(labels.size)
+        for (label in labels) {
+            placeLabel(label)
+            if (taken.any { RectF.intersects(it, box) }) continue
+            taken += RectF(box)
+            drawLabel(canvas, label)
+        }
     }
 
-    private fun drawLabel(canvas: Canvas, label: Label) {
+    private fun placeLabel(label: Label) {
         val size = text.textSize
         val half = text.measureText(label.text) / 2 + size / 3
         val across = if (mirrored) 1 - label.x else label.x
         val x = (place.left + across * place.width()).coerceIn(place.left + half, maxOf(place.left + half, place.right - half))
         val y = (place.top + label.y * place.height()).coerceIn(place.top + size, maxOf(place.top + size, place.bottom - size))
         box.set(x - half, y - size * 0.75f, x + half, y + size * 0.75f)
+    }
+
+    private fun drawLabel(canvas: Canvas, label: Label) {
+        val size = text.textSize
         patch.color = Color.argb(190, Color.red(label.color) / 3, Color.green(label.color) / 3, Color.blue(label.color) / 3)
         canvas.drawRoundRect(box, size / 4, size / 4, patch)
-        canvas.drawText(label.text, x - half + size / 3, y + size * 0.35f, text)
+        canvas.drawText(label.text, box.left + size / 3, box.centerY() + size * 0.35f, text)
     }
 
     private companion object {

@@ -51,6 +51,7 @@ class MainActivity : Activity() {
         onClick(R.id.photo) { startActivity(Intent(this, PhotoActivity::class.java)) }
         onClick(R.id.model) { startActivity(Intent(this, ModelActivity::class.java)) }
         onClick(R.id.settings) { startActivity(Intent(this, SettingsActivity::class.java)) }
+        findViewById<View>(R.id.banner).setOnClickListener { startActivity(Intent(this, ModelActivity::class.java)) }
         onClick(R.id.flip) {
             settings.frontCamera = !settings.frontCamera
             startCamera()

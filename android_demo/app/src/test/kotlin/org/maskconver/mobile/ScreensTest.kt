@@ -69,7 +69,7 @@ class ScreensTest {
     @Config(qualifiers = "w640dp-h360dp-land-xhdpi")
     fun liveViewOnItsSide() {
         val activity = live(degrees = 90)
-        activity.onFrame(FakeFrames.of(photo, 90))
+        activity.onFrame(FakeFrames.of(photo, 0)) // The screen is turned as far as the sensor.
         Screens.settle()
         assertTrue(Screens.colors(Screens.save(activity, "live_landscape")) > 5000)
     }
@@ -176,15 +176,16 @@ class ScreensTest {
         activity.onFrame(FakeFrames.of(photo, 90))
         Screens.settle()
         Screens.save(activity, "live_large")
-        for (id in listOf(R.id.flip, R.id.pause, R.id.settings, R.id.model)) {
-            val button = activity.findViewById<Button>(id)
-            assertTrue(button.layout.height <= button.height && button.layout.lineCount == 1)
-        }
+        checkButtons(activity, R.id.flip, R.id.pause, R.id.settings, R.id.model)
         val photos = photoActivity()
         Screens.save(photos, "photo_large")
-        for (id in listOf(R.id.choose, R.id.save_picture, R.id.share_coco)) {
-            val button = photos.findViewById<Button>(id)
-            assertTrue(button.text.toString(), button.layout.height <= button.height)
+        checkButtons(photos, R.id.choose, R.id.save_picture, R.id.share_coco)
+    }
+
+    private fun checkButtons(activity: android.app.Activity, vararg ids: Int) {
+        for (button in ids.map { activity.findViewById<Button>(it) }) {
+            val lines = button.layout
+            assertTrue(button.text.toString(), lines.height <= button.height && lines.getLineWidth(0) <= button.width && lines.getLineEnd(0) == button.text.length)
         }
     }
 
@@ -192,9 +193,10 @@ class ScreensTest {
     @Config(qualifiers = "w320dp-h280dp-xhdpi")
     fun splitScreenKeepsTheControls() {
         val activity = live(degrees = 90)
-        activity.onFrame(FakeFrames.of(photo, 90))
+        activity.onFrame(FakeFrames.of(photo, 0))
         Screens.settle()
         Screens.save(activity, "live_split")
-        assertTrue(activity.findViewById<View>(R.id.settings).height > 0)
+        checkButtons(activity, R.id.flip, R.id.pause, R.id.settings, R.id.model)
+        assertTrue(activity.findViewById<View>(R.id.frame).height > 100)
     }
 }
