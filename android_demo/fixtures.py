@@ -1,12 +1,15 @@
 """Write what the JVM tests compare with: images, models and Python's answers, as .npz and .tflite files.
 
     python android_demo/fixtures.py FOLDER
+
+It takes half a minute, most of it for converting tiny models.
 """
 
 import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +17,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from maskconver_mobile.card import InputType, Level, ModelCard
+from maskconver_mobile.card import KEY, InputType, Level, ModelCard
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.quantize import quantize
 from maskconver_mobile.converters.spec import GraphSpec
@@ -92,11 +95,7 @@ def letterboxes() -> Arrays:
 
 
 def _card(canvas: tuple[int, int], input_type: Any) -> ModelCard:
-    return ModelCard(
-        name="letterbox", level="masks", target="cpu", recipe="float32", input_size=canvas, input_type=input_type,
-        mean=MEAN, std=STD, output_size=canvas, num_instances=1, num_classes=1, object_mask_threshold=0.1,
-        overlap_threshold=0.5, small_area_threshold=0, hard_sigmoid=False, categories=(),
-    )  # fmt: skip
+    return replace(read_tflite(DEFAULT_MODEL).card, input_size=canvas, input_type=input_type, mean=MEAN, std=STD)
 
 
 def yuvs() -> Arrays:
@@ -173,7 +172,6 @@ def answer(model: Path, image: NDArray[np.uint8]) -> Arrays:
     segmenter = Segmenter(model, num_threads=2)
     card = segmenter.card
     tensor, letterbox = input_tensor(image, card)
-    graph: Arrays = dict(segmenter._runtime.run(tensor))
     outputs = segmenter.run_tensor(tensor)
     if card.level == "panoptic":
         maps = restore(outputs["category_map"][0], letterbox), restore(outputs["instance_map"][0], letterbox)
@@ -183,7 +181,7 @@ def answer(model: Path, image: NDArray[np.uint8]) -> Arrays:
     result = from_maps(*maps, outputs["classes"][0], outputs["scores"][0], image, card.categories, {})
     segments = [(s.id, s.category_id, s.is_thing, s.area, *s.bbox) for s in result.segments]
     return {
-        **{f"output/{name}": value for name, value in graph.items()},
+        **{f"output/{name}": value for name, value in outputs.items()},
         "input": tensor,
         "map": result.panoptic_map,
         "segments": np.array(segments, np.int32).reshape(-1, 8),
@@ -196,7 +194,7 @@ def main(folder: Path) -> None:
     """Write everything into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     photo = load_image(DEFAULT_MODEL.parent / "astronaut.jpg")
-    images = {"bundled": photo, "tiny": np.ascontiguousarray(photo[20:170:1, 150:350])}
+    images = {"bundled": photo, "tiny": np.ascontiguousarray(photo[20:170, 150:350])}
     np.savez(folder / "images.npz", **images)
     np.savez(folder / "letterbox.npz", **letterboxes())
     np.savez(folder / "yuvs.npz", **yuvs())
@@ -205,15 +203,18 @@ def main(folder: Path) -> None:
     for model in models(folder):
         names.append(model.stem)
         np.savez(folder / f"{model.stem}.npz", **answer(model, images[model.stem.split("_")[0]]))
-    bundled = read_tflite(folder / "bundled.tflite")
-    (folder / "without_card.tflite").write_bytes(_without_card(bundled.content, bundled.card))
+    tiny = read_tflite(folder / "tiny_config_masks_float32_float32.tflite")
+    (folder / "without_card.tflite").write_bytes(tiny.content.replace(KEY.encode(), b"somebodys_card_"))
+    (folder / "half.tflite").write_bytes(_half(tiny.content, tiny.card))
     facts = {"version": version("maskconver-mobile"), "models": names}
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _without_card(content: bytes, card: ModelCard) -> bytes:
-    marked = attach(content, card)
-    return marked.replace(b"maskconver_card", b"maskconver_cart")
+def _half(content: bytes, card: ModelCard) -> bytes:
+    """A model whose file permits arithmetic in float16."""
+    raw = {**json.loads(card.to_json()), "schema": 2, "half_precision": True}
+    permission = {"reduced_precision_support": b"fp16accfp16"}
+    return attach(content, card, {**permission, KEY: json.dumps(raw).encode()})
 
 
 if __name__ == "__main__":

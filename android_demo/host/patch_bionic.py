@@ -1,6 +1,8 @@
 """Copy an Android x86_64 library so that glibc loads it: without symbol versions, calls that differ renamed.
 
     python patch_bionic.py SOURCE TARGET
+
+For tests alone; what the calls are renamed to stands in `bionic_shim.c`.
 """
 
 import struct

@@ -1,6 +1,8 @@
 """Add code and libraries to an APK of resources, every entry with the same date and in the same order.
 
     python pack.py BASE OUTPUT DEX_FOLDER JNI_FOLDER ABI...
+
+The manifest comes first, as tools expect.
 """
 
 import sys

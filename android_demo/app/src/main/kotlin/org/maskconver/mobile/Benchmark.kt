@@ -3,14 +3,10 @@ package org.maskconver.mobile
 import android.content.Context
 import java.io.File
 import java.io.IOException
-import java.nio.ByteBuffer
-import java.nio.ByteOrder
-import java.util.Random
 import org.json.JSONArray
 import org.json.JSONObject
 import org.maskconver.segmenter.Accelerator
 import org.maskconver.segmenter.Graph
-import org.maskconver.segmenter.InputType
 import org.maskconver.segmenter.MaskConverException
 import org.maskconver.segmenter.ModelFile
 import org.maskconver.segmenter.ModelFiles
@@ -32,12 +28,13 @@ class Benchmark(private val context: Context, private val request: BenchmarkRequ
         val before = phone.memoryKib("VmRSS")
         val model = request.model?.let { ModelFiles.fromFile(File(it)) } ?: ModelFiles.fromAsset(context, ModelStore.BUNDLED)
         report.put("model", describe(model)).put("rss_before_load_kib", before).put("before", phone.state())
-        val input = request.input?.let { readTensor(File(it), model) } ?: noise(model)
-        timed(report, "load_cold_ms") { Graph(model, request.options) }.use { graph ->
-            describe(graph, model, report)
-            timed(report, "first_invoke_ms") { graph.run(input) }
-            report.put("outputs", if (request.input == null) JSONArray() else writeOutputs(graph))
-            time(graph, input, report)
+        Inputs(request.inputs, model.card).use { inputs ->
+            timed(report, "load_cold_ms") { Graph(model, request.options) }.use { graph ->
+                describe(graph, model, report)
+                timed(report, "first_invoke_ms") { graph.run(inputs.first()) }
+                time(graph, inputs, report)
+                report.put("outputs", writeOutputs(graph, inputs))
+            }
         }
         timed(report, "load_warm_ms") { Graph(model, request.options) }.close()
         report.put("stages_ms", if (request.profile) stages(model) else JSONObject())
@@ -62,14 +59,18 @@ class Benchmark(private val context: Context, private val request: BenchmarkRequ
         report.put("half_precision", JSONObject().put("allowed", allowed).put("in_use", inUse))
     }
 
-    private fun time(graph: Graph, input: ByteBuffer, report: JSONObject) {
+    /** Every input is taken equally often. */
+    private fun time(graph: Graph, inputs: Inputs, report: JSONObject) {
         val warmup = JSONArray()
         val samples = JSONArray()
         report.put("warmup_ms", warmup).put("samples_ms", samples)
-        repeat(request.warmup) { warmup.put(milliseconds { graph.run(input) }) }
+        repeat(request.warmup) { warmup.put(milliseconds { graph.run(inputs.buffer) }) }
         if (request.runs == 0) return
         val end = System.nanoTime() + (request.minSeconds * 1e9).toLong()
-        while (samples.length() < request.runs || System.nanoTime() < end) samples.put(milliseconds { graph.run(input) })
+        while (samples.length() < request.runs || System.nanoTime() < end || samples.length() % inputs.count != 0) {
+            inputs.read(samples.length() % inputs.count)
+            samples.put(milliseconds { graph.run(inputs.buffer) })
+        }
     }
 
     private fun stages(model: ModelFile): JSONObject = Segmenter(model, request.options).use { segmenter ->
@@ -88,41 +89,20 @@ class Benchmark(private val context: Context, private val request: BenchmarkRequ
         JSONObject(stages as Map<*, *>)
     }
 
-    private fun size(model: ModelFile): Int = model.card.let {
-        it.inputSize.height * it.inputSize.width * 3 * (if (it.inputType == InputType.UINT8) 1 else 4)
-    }
-
-    private fun readTensor(file: File, model: ModelFile): ByteBuffer {
-        if (file.length() != size(model).toLong()) {
-            throw MaskConverException("${file.path}: has ${file.length()} bytes; this model takes ${size(model)}")
-        }
-        return direct(file.readBytes())
-    }
-
-    /** The same noise every time, in the range of pictures. */
-    private fun noise(model: ModelFile): ByteBuffer {
-        val random = Random(0)
-        val bytes = ByteBuffer.allocate(size(model)).order(ByteOrder.nativeOrder())
-        when (model.card.inputType) {
-            InputType.UINT8 -> random.nextBytes(bytes.array())
-            InputType.PIXELS -> while (bytes.hasRemaining()) bytes.putFloat(random.nextFloat() * 255)
-            InputType.FLOAT32 -> while (bytes.hasRemaining()) bytes.putFloat(random.nextFloat() * 4 - 2)
-        }
-        return direct(bytes.array())
-    }
-
-    private fun direct(bytes: ByteArray) = ByteBuffer.allocateDirect(bytes.size).order(ByteOrder.nativeOrder()).apply { put(bytes).rewind() }
-
-    private fun writeOutputs(graph: Graph): JSONArray {
+    private fun writeOutputs(graph: Graph, inputs: Inputs): JSONArray {
         val all = JSONArray()
-        for ((name, buffer) in graph.outputs) {
-            val file = File(folder, "$run.$name.bin")
-            val bytes = ByteArray(buffer.capacity()).also { buffer.duplicate().apply { rewind() }.get(it) }
-            file.writeBytes(bytes)
-            all.put(
-                JSONObject().put("name", name).put("dtype", graph.typeOf(name)).put("shape", JSONArray(graph.shapeOf(name)))
-                    .put("file", ResultFiles.shellPath(file)).put("bytes", bytes.size),
-            )
+        for (index in request.inputs.indices) {
+            inputs.read(index)
+            graph.run(inputs.buffer)
+            for ((name, buffer) in graph.outputs) {
+                val file = File(folder, "$run.$index.$name.bin")
+                val bytes = ByteArray(buffer.capacity()).also { buffer.duplicate().apply { rewind() }.get(it) }
+                file.writeBytes(bytes)
+                all.put(
+                    JSONObject().put("input", index).put("name", name).put("dtype", graph.typeOf(name))
+                        .put("shape", JSONArray(graph.shapeOf(name))).put("file", ResultFiles.shellPath(file)).put("bytes", bytes.size),
+                )
+            }
         }
         return all
     }

@@ -1,6 +1,7 @@
 package org.maskconver.mobile
 
 import android.os.Bundle
+import org.json.JSONArray
 import org.json.JSONObject
 import org.maskconver.segmenter.Accelerator
 import org.maskconver.segmenter.Graph
@@ -16,7 +17,7 @@ import org.maskconver.segmenter.Options
  * @property minSeconds timed runs go on at least so long.
  * @property profile whole passes on a photo, stage by stage, as well.
  * @property image path of the photo for [profile]; the bundled one if null.
- * @property input path of a raw input tensor; what the graph makes of it is written to files.
+ * @property inputs paths of raw input tensors, which the timed runs take in turn; what the graph makes of each is written to files.
  */
 class BenchmarkRequest private constructor(extras: Bundle) {
     val model: String? = text(extras, "model")
@@ -34,18 +35,21 @@ class BenchmarkRequest private constructor(extras: Bundle) {
     val halfPrecision: Boolean = value<Boolean>(extras, "half_precision", "true or false (--ez)") ?: true
     val profile: Boolean = value<Boolean>(extras, "profile", "true or false (--ez)") ?: false
     val image: String? = text(extras, "image")
-    val input: String? = text(extras, "input")
+    val inputs: List<String> = value<Array<String>>(extras, "inputs", "a list of texts (--esa)")?.toList()?.also {
+        if (it.size !in 1..MAX_INPUTS) throw MaskConverException("inputs has ${it.size} paths; expected 1 to $MAX_INPUTS")
+    } ?: emptyList()
 
     val options: Options get() = Options(threads, accelerator, halfPrecision)
 
     fun toJson(): JSONObject = JSONObject()
         .put("model", model ?: JSONObject.NULL).put("threads", threads).put("runs", runs).put("warmup", warmup)
         .put("min_seconds", minSeconds.toDouble()).put("accelerator", accelerator.name.lowercase()).put("half_precision", halfPrecision)
-        .put("profile", profile).put("image", image ?: JSONObject.NULL).put("input", input ?: JSONObject.NULL)
+        .put("profile", profile).put("image", image ?: JSONObject.NULL).put("inputs", JSONArray(inputs))
 
     companion object {
         /** Version of the extras and of the JSON that is written. */
         const val CONTRACT = 1
+        private const val MAX_INPUTS = 100
         private val RUN = Regex("[A-Za-z0-9_-]{1,64}")
 
         /** The name of the run, or null if there is no valid one. */

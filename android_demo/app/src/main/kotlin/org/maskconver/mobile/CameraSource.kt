@@ -13,6 +13,7 @@ import android.media.Image
 import android.media.ImageReader
 import android.os.Handler
 import android.os.HandlerThread
+import android.os.Looper
 import android.util.Size
 
 /** Where the live view's frames come from. */
@@ -34,7 +35,7 @@ interface FrameSource {
  * Frames of a camera, the newest one only.
  *
  * @param onFrame gets each frame, on a thread of its own; it is closed afterwards.
- * @param onFailure is told on that thread that the camera cannot be had.
+ * @param onFailure is told on the main thread that the camera cannot be had.
  */
 class CameraSource(context: Context, private val onFrame: (Image) -> Unit, private val onFailure: () -> Unit) :
     FrameSource {
@@ -43,6 +44,7 @@ class CameraSource(context: Context, private val onFrame: (Image) -> Unit, priva
     private var reader: ImageReader? = null
     private var device: CameraDevice? = null
     private var session: CameraCaptureSession? = null
+    private var opening: Opening? = null
     private var torchWanted = false
 
     override var sensorDegrees = 0
@@ -67,7 +69,7 @@ class CameraSource(context: Context, private val onFrame: (Image) -> Unit, priva
             reader = ImageReader.newInstance(size.width, size.height, ImageFormat.YUV_420_888, 2).apply {
                 setOnImageAvailableListener({ source -> source.acquireLatestImage()?.use(onFrame) }, handler)
             }
-            manager.openCamera(id, Opening(handler), handler)
+            manager.openCamera(id, Opening().also { opening = it }, Handler(Looper.getMainLooper()))
             return true
         } catch (_: CameraAccessException) {
             stop()
@@ -87,17 +89,13 @@ class CameraSource(context: Context, private val onFrame: (Image) -> Unit, priva
 
     override fun setTorch(on: Boolean) {
         torchWanted = on
-        val (open, running) = (device ?: return) to (session ?: return)
-        try {
-            repeatRequest(open, running)
-        } catch (_: CameraAccessException) {
-            onFailure()
-        } catch (_: IllegalStateException) {
-            // The session was closed meanwhile; the next one takes the wish.
-        }
+        val open = device ?: return
+        val running = session ?: return
+        orFail { repeatRequest(open, running) }
     }
 
     override fun stop() {
+        opening = null
         session = null
         device?.close()
         device = null
@@ -116,43 +114,44 @@ class CameraSource(context: Context, private val onFrame: (Image) -> Unit, priva
         running.setRepeatingRequest(request.build(), null, null)
     }
 
-    private inner class Opening(private val handler: Handler) : CameraDevice.StateCallback() {
+    /** What comes of opening a camera, unless it was stopped or another one was started meanwhile. */
+    private inner class Opening : CameraDevice.StateCallback() {
         @Suppress("DEPRECATION") // The successor needs Android 9.
         override fun onOpened(camera: CameraDevice) {
+            val surface = reader?.surface
+            if (opening !== this || surface == null) return camera.close()
             device = camera
-            try {
-                camera.createCaptureSession(listOf((reader ?: return).surface), Starting(camera), handler)
-            } catch (_: CameraAccessException) {
-                onFailure()
-            } catch (_: IllegalStateException) {
-                onFailure()
-            }
+            orFail { camera.createCaptureSession(listOf(surface), Starting(this, camera), null) }
         }
 
-        override fun onDisconnected(camera: CameraDevice) {
-            camera.close()
-            onFailure()
-        }
+        override fun onDisconnected(camera: CameraDevice) = end(camera)
 
-        override fun onError(camera: CameraDevice, error: Int) {
+        override fun onError(camera: CameraDevice, error: Int) = end(camera)
+
+        private fun end(camera: CameraDevice) {
             camera.close()
-            onFailure()
+            if (opening === this) onFailure()
         }
     }
 
-    private inner class Starting(private val camera: CameraDevice) : CameraCaptureSession.StateCallback() {
+    private inner class Starting(private val of: Opening, private val camera: CameraDevice) : CameraCaptureSession.StateCallback() {
         override fun onConfigured(configured: CameraCaptureSession) {
+            if (opening !== of) return
             session = configured
-            try {
-                repeatRequest(camera, configured)
-            } catch (_: CameraAccessException) {
-                onFailure()
-            } catch (_: IllegalStateException) {
-                onFailure()
-            }
+            orFail { repeatRequest(camera, configured) }
         }
 
-        override fun onConfigureFailed(configured: CameraCaptureSession) = onFailure()
+        override fun onConfigureFailed(configured: CameraCaptureSession) {
+            if (opening === of) onFailure()
+        }
+    }
+
+    private fun orFail(work: () -> Unit) = try {
+        work()
+    } catch (_: CameraAccessException) {
+        onFailure()
+    } catch (_: IllegalStateException) {
+        onFailure()
     }
 
     companion object {

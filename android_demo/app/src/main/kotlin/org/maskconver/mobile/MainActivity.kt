@@ -25,7 +25,7 @@ import org.maskconver.segmenter.YuvImage
 /** The live view, and where the app begins. */
 class MainActivity : Activity() {
     private val settings by lazy { Settings(this) }
-    private val camera: FrameSource by lazy { cameras(this, ::onFrame) { runOnUiThread { explain(R.string.no_camera) } } }
+    private val camera: FrameSource by lazy { cameras(this, ::onFrame) { explain(R.string.no_camera) } }
     private val frames = NewestFrame()
     private val rate = Rate()
     private val announcer = Announcer(SystemClock::uptimeMillis)

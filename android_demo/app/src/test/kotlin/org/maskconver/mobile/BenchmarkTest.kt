@@ -4,9 +4,10 @@ import android.content.Intent
 import android.os.Bundle
 import android.widget.TextView
 import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
 import kotlin.math.abs
 import org.json.JSONObject
-import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
 import org.junit.Assert.assertTrue
@@ -79,27 +80,35 @@ class BenchmarkTest {
     }
 
     @Test
-    fun outputsOfAGivenTensorAreWritten() {
+    fun givenTensorsAreTakenInTurnAndTheirOutputsWritten() {
         val answer = Npz.read(File(fixtures, "tiny_config_masks_uint8_float32.npz").readBytes())
-        val input = File(folder.parentFile, "input.bin").apply { writeBytes(bytes(answer.getValue("input").data)) }
-        start { putExtra("run", "verify").putExtra("model", tiny.path).putExtra("runs", 0).putExtra("warmup", 0).putExtra("input", input.path) }
-        val outputs = report("verify").getJSONArray("outputs").let { all -> List(all.length(), all::getJSONObject) }
+        val photo = File(folder.parentFile, "photo.bin").apply { writeBytes(bytes(answer.getValue("input").data)) }
+        val black = File(folder.parentFile, "black.bin").apply { writeBytes(ByteArray(photo.length().toInt())) }
+        start {
+            putExtra("run", "verify").putExtra("model", tiny.path).putExtra("runs", 3).putExtra("warmup", 0)
+            putExtra("inputs", arrayOf(photo.path, black.path))
+        }
+        val report = report("verify")
+        assertEquals(4, report.getJSONArray("samples_ms").length())
+        assertEquals(black.path, report.getJSONObject("options").getJSONArray("inputs").getString(1))
+        val outputs = report.getJSONArray("outputs").let { all -> List(all.length(), all::getJSONObject) }
         assertEquals(setOf("classes", "scores", "mask_logits"), outputs.map { it.getString("name") }.toSet())
+        assertEquals(listOf(0, 0, 0, 1, 1, 1), outputs.map { it.getInt("input") })
         for (output in outputs) {
             val name = output.getString("name")
             val expected = answer.getValue("output/$name")
             assertEquals(expected.shape, output.getJSONArray("shape").let { shape -> List(shape.length(), shape::getInt) })
-            val file = File(folder, "verify.$name.bin")
-            assertEquals("/sdcard/Android/media/org.maskconver.mobile/benchmark/verify.$name.bin", output.getString("file"))
-            assertEquals(file.length(), output.getLong("bytes"))
-            val found = java.nio.ByteBuffer.wrap(file.readBytes()).order(java.nio.ByteOrder.LITTLE_ENDIAN)
-            if (output.getString("dtype") == "int32") assertArrayEquals(bytes(expected.data), found.array())
-            else assertTrue(expected.floats().all { abs(it - found.getFloat()) < 1e-3f })
+            val file = "verify.${output.getInt("input")}.$name.bin"
+            assertEquals("/sdcard/Android/media/org.maskconver.mobile/benchmark/$file", output.getString("file"))
+            assertEquals(File(folder, file).length(), output.getLong("bytes"))
+            val found = ByteBuffer.wrap(File(folder, file).readBytes()).order(ByteOrder.LITTLE_ENDIAN)
+            val same = if (output.getString("dtype") == "int32") bytes(expected.data).contentEquals(found.array())
+            else expected.floats().all { abs(it - found.getFloat()) < 1e-3f }
+            assertEquals(file, output.getInt("input") == 0, same)
         }
-        assertEquals(0, report("verify").getJSONArray("samples_ms").length())
     }
 
-    private fun bytes(buffer: java.nio.ByteBuffer) = ByteArray(buffer.remaining()).also { buffer.duplicate().get(it) }
+    private fun bytes(buffer: ByteBuffer) = ByteArray(buffer.remaining()).also { buffer.duplicate().get(it) }
 
     @Test
     fun withoutAModelTheBundledOneIsMeasured() {
@@ -120,7 +129,11 @@ class BenchmarkTest {
         assertEquals("accelerator is 'npu'; expected cpu or gpu", error { putExtra("accelerator", "npu") })
         assertEquals("the computer speaks contract 2 and this app 1; install the app anew", error { putExtra("contract", 2) })
         val short = File(folder.parentFile, "short.bin").apply { writeBytes(ByteArray(5)) }
-        assertTrue(error { putExtra("model", tiny.path).putExtra("input", short.path) }.endsWith("has 5 bytes; this model takes ${96 * 96 * 3}"))
+        val size = 96 * 96 * 3
+        assertEquals("input 0 (${short.path}) has 5 bytes; this model takes $size", error { putExtra("model", tiny.path).putExtra("inputs", arrayOf(short.path)) })
+        assertTrue(error { putExtra("model", tiny.path).putExtra("inputs", arrayOf("/nowhere")) }.startsWith("input 0 (/nowhere) cannot be opened"))
+        assertEquals("inputs is '/nowhere'; expected a list of texts (--esa)", error { putExtra("inputs", "/nowhere") })
+        assertEquals("inputs has 101 paths; expected 1 to 100", error { putExtra("inputs", Array(101) { "x" }) })
         val text = File(folder.parentFile, "text.tflite").apply { writeText("no model at all") }
         assertTrue(error { putExtra("model", text.path) }.contains("is no TFLite model"))
         assertTrue(error { putExtra("model", tiny.path).putExtra("runs", 1).putExtra("profile", true).putExtra("image", text.path) }.contains("picture"))
@@ -148,6 +161,6 @@ class BenchmarkTest {
     fun extrasHaveDefaults() {
         val request = BenchmarkRequest.of(Bundle())
         assertEquals(listOf(4, 50, 5), listOf(request.threads, request.runs, request.warmup))
-        assertTrue(request.halfPrecision && !request.profile && request.input == null)
+        assertTrue(request.halfPrecision && !request.profile && request.inputs.isEmpty())
     }
 }

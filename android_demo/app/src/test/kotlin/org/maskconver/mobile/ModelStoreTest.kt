@@ -47,6 +47,20 @@ class ModelStoreTest {
     }
 
     @Test
+    fun aChosenDocumentIsCopied() {
+        val uri = Uri.parse("content://elsewhere/documents/17")
+        shadowOf(application.contentResolver).registerInputStreamSupplier(uri) { tiny.inputStream() }
+        val activity = Robolectric.buildActivity(ModelActivity::class.java).setup().get()
+        activity.findViewById<android.view.View>(R.id.open).performClick()
+        val asked = shadowOf(activity).nextStartedActivityForResult
+        assertEquals(Intent.ACTION_OPEN_DOCUMENT, asked.intent.action)
+        shadowOf(activity).receiveResult(asked.intent, android.app.Activity.RESULT_OK, Intent().setData(uri))
+        assertEquals("Opened 17.tflite", activity.findViewById<TextView>(R.id.note).text.toString())
+        assertTrue(File(application.filesDir, "model/17.tflite").readBytes().contentEquals(tiny.readBytes()))
+        assertTrue(activity.findViewById<TextView>(R.id.card).text.contains("Level: heads"))
+    }
+
+    @Test
     fun otherAppsCannotOpenAModel() {
         Robolectric.buildActivity(MainActivity::class.java, shell(MainActivity::class.java.name, tiny.path)).setup()
         assertTrue(store.isBundled)

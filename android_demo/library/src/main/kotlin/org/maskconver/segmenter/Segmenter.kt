@@ -1,7 +1,6 @@
 package org.maskconver.segmenter
 
 import android.content.Context
-import android.content.res.AssetFileDescriptor
 import android.graphics.Bitmap
 import android.graphics.ImageFormat
 import android.media.Image
@@ -45,7 +44,8 @@ class Segmenter(model: ModelFile, options: Options = Options()) : Closeable {
      */
     fun segment(bitmap: Bitmap, rotationDegrees: Int = 0, reuse: PanopticResult? = null): PanopticResult = run(reuse) {
         val readable = if (bitmap.config == Bitmap.Config.HARDWARE) bitmap.copy(Bitmap.Config.ARGB_8888, false) else bitmap
-        val (height, width) = readable.height to readable.width
+        val height = readable.height
+        val width = readable.width
         val turn = Turn(rotationDegrees, height, width)
         it.resize(turn.upright.height, turn.upright.width)
         if (rotationDegrees == 0) {
@@ -122,9 +122,8 @@ object ModelFiles {
     fun fromUri(context: Context, uri: Uri): ModelFile {
         val name = uri.lastPathSegment?.substringAfterLast('/') ?: uri.toString()
         return open(name) {
-            val file: AssetFileDescriptor? = context.contentResolver.openAssetFileDescriptor(uri, "r")
-            val stream: InputStream = file?.createInputStream() ?: throw FileNotFoundException("nothing there")
-            stream.use { ModelFile.read(it, name, maxOf(file.length, 0)) }
+            val stream: InputStream = context.contentResolver.openInputStream(uri) ?: throw FileNotFoundException("nothing there")
+            stream.use { ModelFile.read(it, name) }
         }
     }
 

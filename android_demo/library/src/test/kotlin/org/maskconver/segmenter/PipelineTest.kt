@@ -1,6 +1,8 @@
 package org.maskconver.segmenter
 
 import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
 import kotlin.math.abs
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
@@ -45,7 +47,7 @@ class PipelineTest {
         assertTrue("$what differs by $difference, bound $bound", difference <= bound)
     }
 
-    private fun wrap(bytes: ByteArray) = java.nio.ByteBuffer.wrap(bytes).order(java.nio.ByteOrder.LITTLE_ENDIAN)
+    private fun wrap(bytes: ByteArray) = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN)
 
     @Test
     fun segmentsAreThoseOfPython() {
