@@ -23,13 +23,16 @@ object Engine {
      */
     fun <T> submit(context: Context, work: (Segmenter) -> T, done: (T) -> Unit, failed: (String) -> Unit) {
         val application = context.applicationContext
-        thread.execute {
-            try {
-                val result = work(segmenter(application))
-                main.post { done(result) }
-            } catch (error: MaskConverException) {
-                main.post { failed(error.message.orEmpty()) }
-            }
+        submit({ work(segmenter(application)) }, done, failed)
+    }
+
+    /** As for a model, for work with its file. */
+    fun <T> submit(work: () -> T, done: (T) -> Unit, failed: (String) -> Unit) = thread.execute {
+        try {
+            val result = work()
+            main.post { done(result) }
+        } catch (error: MaskConverException) {
+            main.post { failed(error.message.orEmpty()) }
         }
     }
 

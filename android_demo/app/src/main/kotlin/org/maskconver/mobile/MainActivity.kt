@@ -15,9 +15,9 @@ import android.view.View
 import android.view.WindowManager
 import android.widget.Button
 import android.widget.TextView
+import android.widget.Toast
 import android.widget.ToggleButton
 import java.io.File
-import org.maskconver.segmenter.MaskConverException
 import org.maskconver.segmenter.PanopticResult
 import org.maskconver.segmenter.Plane
 import org.maskconver.segmenter.YuvImage
@@ -38,7 +38,6 @@ class MainActivity : Activity() {
     private var result: PanopticResult? = null
     private var busy = false
     private var alive = false
-    private var screenDegrees = 0
     private var fallback = ""
 
     override fun onCreate(savedInstanceState: Bundle?) {
@@ -75,12 +74,10 @@ class MainActivity : Activity() {
     private fun obeyShell(intent: Intent) {
         if (intent.component?.className != SHELL) return
         intent.getStringExtra("model")?.let { path ->
-            try {
-                ModelStore(this).open(File(path))
-            } catch (error: MaskConverException) {
-                Log.e(TAG, "error ${error.message}")
-                say(error.message.orEmpty())
-            }
+            Engine.submit({ ModelStore(this).open(File(path)) }, { showBanner() }, { failure ->
+                Log.e(TAG, "error $failure")
+                Toast.makeText(this, failure, Toast.LENGTH_LONG).show()
+            })
         }
         when (intent.getStringExtra("view")) {
             "photo" -> startActivity(Intent(this, PhotoActivity::class.java).setData(Uri.parse(PhotoActivity.BUNDLED)))
@@ -91,8 +88,12 @@ class MainActivity : Activity() {
     override fun onResume() {
         super.onResume()
         alive = true
-        findViewById<View>(R.id.banner).visibility = if (ModelStore(this).isBundled) View.VISIBLE else View.GONE
+        showBanner()
         if (checkSelfPermission(Manifest.permission.CAMERA) == PackageManager.PERMISSION_GRANTED) startCamera() else explain(R.string.why_camera)
+    }
+
+    private fun showBanner() {
+        findViewById<View>(R.id.banner).visibility = if (ModelStore(this).isBundled) View.VISIBLE else View.GONE
     }
 
     override fun onPause() {
@@ -113,13 +114,6 @@ class MainActivity : Activity() {
         val torch = findViewById<ToggleButton>(R.id.torch)
         torch.isEnabled = camera.hasTorch
         camera.setTorch(torch.isChecked && camera.hasTorch)
-        @Suppress("DEPRECATION") // The successor needs Android 11.
-        screenDegrees = when (windowManager.defaultDisplay.rotation) {
-            Surface.ROTATION_90 -> 90
-            Surface.ROTATION_180 -> 180
-            Surface.ROTATION_270 -> 270
-            else -> 0
-        }
         view.mirrored = camera.isFront
         if (result == null) say(getString(R.string.loading))
     }
@@ -139,7 +133,7 @@ class MainActivity : Activity() {
     /** Takes a frame on the camera's thread: it is shown at once, and segmented when the last one is done. */
     internal fun onFrame(yuv: YuvImage) {
         if (paused) return
-        val degrees = CameraSource.uprightDegrees(camera.sensorDegrees, screenDegrees, camera.isFront)
+        val degrees = CameraSource.uprightDegrees(camera.sensorDegrees, screenDegrees(), camera.isFront)
         frames.put { frame ->
             val start = System.nanoTime()
             yuv.toRgb(degrees, frame.image)
@@ -147,6 +141,15 @@ class MainActivity : Activity() {
             show(frame)
         }
         runOnUiThread(::segmentNewest)
+    }
+
+    /** Asked for every frame: a turn from one side to the other does not start the activity anew. */
+    @Suppress("DEPRECATION") // The successor needs Android 11.
+    private fun screenDegrees(): Int = when (windowManager.defaultDisplay.rotation) {
+        Surface.ROTATION_90 -> 90
+        Surface.ROTATION_180 -> 180
+        Surface.ROTATION_270 -> 270
+        else -> 0
     }
 
     /** The picture is copied before the frame may change again; some bitmaps take turns. */

@@ -10,7 +10,6 @@ import android.widget.Button
 import android.widget.TextView
 import android.widget.Toast
 import org.maskconver.segmenter.Category
-import org.maskconver.segmenter.MaskConverException
 import org.maskconver.segmenter.ModelCard
 import org.maskconver.segmenter.ModelFile
 
@@ -39,13 +38,11 @@ class ModelActivity : Activity() {
     @Deprecated("The successor is a part of androidx.")
     override fun onActivityResult(code: Int, result: Int, data: Intent?) {
         val chosen: Uri = data?.data?.takeIf { result == RESULT_OK } ?: return
-        try {
-            store.open(chosen)
+        note(getString(R.string.loading))
+        Engine.submit({ store.open(chosen) }, {
             note(getString(R.string.model_opened, store.name))
-        } catch (error: MaskConverException) {
-            note(error.message.orEmpty())
-        }
-        showModel()
+            showModel()
+        }, ::note)
     }
 
     private fun note(text: String) {
@@ -55,14 +52,11 @@ class ModelActivity : Activity() {
     private fun showModel() {
         if (store.isBundled) note(getString(R.string.demo_weights))
         findViewById<View>(R.id.use_demo).visibility = if (store.isBundled) View.GONE else View.VISIBLE
-        try {
-            val model = store.load()
+        Engine.submit({ store.load().also { it.sha256 } }, { model ->
             findViewById<TextView>(R.id.name).text = getString(R.string.model_title, model.card.name, model.bytes / 1e6)
             findViewById<TextView>(R.id.card).text = lines(model).joinToString("\n") { (key, value) -> "${getString(key)}: $value" }
             findViewById<TextView>(R.id.labels).text = labels(model.card.categories)
-        } catch (error: MaskConverException) {
-            note(error.message.orEmpty())
-        }
+        }, ::note)
     }
 
     private fun lines(model: ModelFile): List<Pair<Int, String>> {

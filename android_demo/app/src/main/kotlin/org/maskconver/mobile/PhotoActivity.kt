@@ -34,7 +34,7 @@ class PhotoActivity : Activity() {
         onClick(R.id.share_coco) { exports?.let { share("*/*", it.coco()) } }
         enable(false)
         val given = savedInstanceState?.getString(KEY) ?: given(intent)?.toString()
-        if (given == null) choose() else open(Uri.parse(given))
+        if (given != null) open(Uri.parse(given)) else if (savedInstanceState == null) choose()
     }
 
     private fun onClick(id: Int, work: () -> Unit) = findViewById<Button>(id).setOnClickListener { work() }

@@ -20,6 +20,8 @@ import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
+import org.robolectric.shadows.ShadowLog
+import org.robolectric.shadows.ShadowToast
 
 /** Which model is in use, and who may change that. */
 @RunWith(RobolectricTestRunner::class)
@@ -38,6 +40,7 @@ class ModelStoreTest {
     @Test
     fun theShellOpensAModelAndItStays() {
         Robolectric.buildActivity(MainActivity::class.java, shell(MainActivity.SHELL, tiny.path)).setup()
+        Screens.settle()
         assertFalse(store.isBundled)
         assertEquals(tiny.name, ModelStore(application).name)
         assertEquals("heads", ModelStore(application).load().card.level.name.lowercase())
@@ -55,6 +58,7 @@ class ModelStoreTest {
         val asked = shadowOf(activity).nextStartedActivityForResult
         assertEquals(Intent.ACTION_OPEN_DOCUMENT, asked.intent.action)
         shadowOf(activity).receiveResult(asked.intent, android.app.Activity.RESULT_OK, Intent().setData(uri))
+        Screens.settle()
         assertEquals("Opened 17.tflite", activity.findViewById<TextView>(R.id.note).text.toString())
         assertTrue(File(application.filesDir, "model/17.tflite").readBytes().contentEquals(tiny.readBytes()))
         assertTrue(activity.findViewById<TextView>(R.id.card).text.contains("Level: heads"))
@@ -63,6 +67,7 @@ class ModelStoreTest {
     @Test
     fun otherAppsCannotOpenAModel() {
         Robolectric.buildActivity(MainActivity::class.java, shell(MainActivity::class.java.name, tiny.path)).setup()
+        Screens.settle()
         assertTrue(store.isBundled)
     }
 
@@ -70,8 +75,11 @@ class ModelStoreTest {
     fun aFileThatIsNoModelLeavesTheOldOne() {
         store.open(tiny)
         val text = File(application.cacheDir, "text.tflite").apply { writeText("no model at all") }
-        val activity = Robolectric.buildActivity(MainActivity::class.java, shell(MainActivity.SHELL, text.path)).setup().get()
-        assertTrue(activity.findViewById<TextView>(R.id.stats).text.contains("is no TFLite model"))
+        Robolectric.buildActivity(MainActivity::class.java, shell(MainActivity.SHELL, text.path)).setup()
+        Screens.settle()
+        val line = "${text.path}: is no TFLite model; choose a .tflite file made by maskconver-mobile"
+        assertEquals(line, ShadowToast.getTextOfLatestToast())
+        assertTrue(ShadowLog.getLogsForTag("MaskConver").any { it.msg == "error $line" })
         assertEquals(tiny.name, store.name)
         val uri = Uri.parse("content://elsewhere/other.tflite")
         shadowOf(application.contentResolver).registerInputStreamSupplier(uri) { text.inputStream() }

@@ -138,6 +138,7 @@ class ScreensTest {
     @Test
     fun theCardIsShown() {
         val activity = Robolectric.buildActivity(ModelActivity::class.java).setup().get()
+        Screens.settle()
         val model = ModelStore(application).load()
         assertTrue(text(activity, R.id.card).contains(model.sha256))
         assertTrue(text(activity, R.id.labels).contains(model.card.categories.first().name))
@@ -170,7 +171,9 @@ class ScreensTest {
     fun largeTextStaysOnTheScreen() {
         RuntimeEnvironment.setFontScale(2f)
         for (kind in listOf(SettingsActivity::class.java, ModelActivity::class.java)) {
-            Screens.save(Robolectric.buildActivity(kind).setup().get(), "${kind.simpleName}_large")
+            val screen = Robolectric.buildActivity(kind).setup().get()
+            Screens.settle()
+            Screens.save(screen, "${kind.simpleName}_large")
         }
         val activity = live(degrees = 90)
         activity.onFrame(FakeFrames.of(photo, 90))

@@ -87,7 +87,14 @@ class Graph(private val model: ModelFile, options: Options) : Closeable {
     private fun interpreter(options: Options, delegate: Delegate?): Interpreter {
         val wanted = Interpreter.Options().setNumThreads(options.threads).setUseXNNPACK(delegate == null)
         if (delegate != null) wanted.addDelegate(delegate)
-        return Interpreter(content, wanted).also(Interpreter::allocateTensors)
+        val made = Interpreter(content, wanted)
+        try {
+            made.allocateTensors()
+        } catch (error: RuntimeException) {
+            made.close()
+            throw error
+        }
+        return made
     }
 
     private fun direct(size: Int) = ByteBuffer.allocateDirect(size).order(ByteOrder.nativeOrder())
