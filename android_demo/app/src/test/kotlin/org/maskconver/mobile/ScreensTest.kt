@@ -193,6 +193,19 @@ class ScreensTest {
     }
 
     @Test
+    @Config(qualifiers = "w640dp-h360dp-land-xhdpi")
+    fun otherScreensOnTheirSide() {
+        val photos = photoActivity()
+        Screens.save(photos, "photo_landscape")
+        assertTrue(photos.findViewById<View>(R.id.frame).height > 100)
+        for (kind in listOf(SettingsActivity::class.java, ModelActivity::class.java, AboutActivity::class.java)) {
+            val screen = Robolectric.buildActivity(kind).setup().get()
+            Screens.settle()
+            assertTrue(Screens.colors(Screens.save(screen, "${kind.simpleName}_landscape")) > 20)
+        }
+    }
+
+    @Test
     @Config(qualifiers = "w320dp-h280dp-xhdpi")
     fun splitScreenKeepsTheControls() {
         val activity = live(degrees = 90)
