@@ -126,7 +126,8 @@ class Benchmark(private val context: Context, private val request: BenchmarkRequ
         fun header(context: Context, run: String): JSONObject {
             val version = AppVersion.of(context)
             val app = JSONObject().put("package", context.packageName).put("version_name", version.name).put("version_code", version.code)
-            return JSONObject().put("schema", 1).put("contract", BenchmarkRequest.CONTRACT).put("app", app).put("run", run).put("error", JSONObject.NULL)
+            return JSONObject().put("schema", 1).put("contract", BenchmarkRequest.CONTRACT)
+                .put("app", app).put("run", run).put("error", JSONObject.NULL)
         }
 
         /** The whole report: what was measured, or why not. It never throws. */

@@ -37,7 +37,8 @@ class BenchmarkActivity : Activity() {
 
     private fun begin(intent: Intent) {
         val extras = intent.extras ?: Bundle()
-        val run = BenchmarkRequest.runOf(extras) ?: return fail("run is missing or malformed; expected letters, digits, _ and -, at most 64")
+        val run = BenchmarkRequest.runOf(extras)
+            ?: return fail("run is missing or malformed; expected letters, digits, _ and -, at most 64")
         if (!running.compareAndSet(false, true)) return refuse(run)
         say(getString(R.string.benchmark_running, run))
         worker = thread(name = "benchmark") {
@@ -76,7 +77,8 @@ class BenchmarkActivity : Activity() {
         val samples = report.getJSONArray("samples_ms")
         val used = report.getJSONObject("accelerator").getString("used")
         val threads = report.getJSONObject("options").getInt("threads")
-        say(getString(R.string.benchmark_done, report.getJSONObject("model").getString("name"), median(samples), samples.length(), threads, used))
+        val name = report.getJSONObject("model").getString("name")
+        say(getString(R.string.benchmark_done, name, median(samples), samples.length(), threads, used))
     }
 
     private fun median(samples: JSONArray): Double {

@@ -63,7 +63,8 @@ class CameraSource(context: Context, private val onFrame: (Image) -> Unit, priva
             sensorDegrees = facts.get(CameraCharacteristics.SENSOR_ORIENTATION) ?: 0
             isFront = facts.get(CameraCharacteristics.LENS_FACING) == CameraCharacteristics.LENS_FACING_FRONT
             hasTorch = facts.get(CameraCharacteristics.FLASH_INFO_AVAILABLE) == true
-            val sizes = facts.get(CameraCharacteristics.SCALER_STREAM_CONFIGURATION_MAP)?.getOutputSizes(ImageFormat.YUV_420_888)
+            val map = facts.get(CameraCharacteristics.SCALER_STREAM_CONFIGURATION_MAP)
+            val sizes = map?.getOutputSizes(ImageFormat.YUV_420_888)
             val size = chooseSize(sizes.orEmpty().toList()) ?: return false
             val handler = HandlerThread("camera").also { thread = it }.apply { start() }.let { Handler(it.looper) }
             reader = ImageReader.newInstance(size.width, size.height, ImageFormat.YUV_420_888, 2).apply {

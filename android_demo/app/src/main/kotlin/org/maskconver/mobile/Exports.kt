@@ -29,7 +29,8 @@ class Exports(private val photo: Bitmap, private val result: PanopticResult, pri
         for (category in result.categories) {
             categories.put(JSONObject().put("id", category.id).put("name", category.name).put("isthing", if (category.isThing) 1 else 0))
         }
-        val json = JSONObject().put("images", JSONArray().put(image)).put("annotations", JSONArray().put(annotation)).put("categories", categories)
+        val json = JSONObject().put("images", JSONArray().put(image)).put("annotations", JSONArray().put(annotation))
+        json.put("categories", categories)
         return mapOf("$COCO.json" to json.toString(1).toByteArray(), "$COCO.png" to png(ids))
     }
 
@@ -50,8 +51,8 @@ class Exports(private val photo: Bitmap, private val result: PanopticResult, pri
             val parent = DocumentsContract.buildDocumentUriUsingTree(folder, DocumentsContract.getTreeDocumentId(folder))
             for ((name, content) in files) {
                 val type = if (name.endsWith(".png")) "image/png" else "application/json"
-                val document = DocumentsContract.createDocument(context.contentResolver, parent, type, name) ?: throw IOException("nothing there")
-                write(context, document, content)
+                val document = DocumentsContract.createDocument(context.contentResolver, parent, type, name)
+                write(context, document ?: throw IOException("nothing there"), content)
             }
         }
 

@@ -41,7 +41,8 @@ class FrameView(context: Context, attributes: AttributeSet?) : View(context, att
     /** Shows a result as the settings say; the bitmap of the last one is drawn over. */
     fun showResult(result: PanopticResult, settings: Settings) {
         overlay = result.overlay(settings.opacity / 100f, overlay, settings::shows)
-        labels = result.segments.filter(settings::shows).filter { it.area > LABEL_AREA * result.height * result.width }.map { label(it, result) }
+        val least = LABEL_AREA * result.height * result.width
+        labels = result.segments.filter { settings.shows(it) && it.area > least }.map { label(it, result) }
         invalidate()
     }
 

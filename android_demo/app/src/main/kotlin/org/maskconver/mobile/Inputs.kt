@@ -61,7 +61,9 @@ class Inputs(paths: List<String>, private val card: ModelCard) : Closeable {
     fun read(index: Int) {
         val file = files.getOrNull(index) ?: return
         buffer.rewind()
-        while (buffer.hasRemaining()) if (file.read(buffer, buffer.position().toLong()) < 0) throw EOFException("input $index was shortened")
+        while (buffer.hasRemaining()) {
+            if (file.read(buffer, buffer.position().toLong()) < 0) throw EOFException("input $index was shortened")
+        }
         buffer.rewind()
     }
 

@@ -9,6 +9,7 @@ import android.media.Image
 import android.net.Uri
 import android.os.Bundle
 import android.os.SystemClock
+import android.provider.Settings.ACTION_APPLICATION_DETAILS_SETTINGS
 import android.util.Log
 import android.view.Surface
 import android.view.View
@@ -89,7 +90,8 @@ class MainActivity : Activity() {
         super.onResume()
         alive = true
         showBanner()
-        if (checkSelfPermission(Manifest.permission.CAMERA) == PackageManager.PERMISSION_GRANTED) startCamera() else explain(R.string.why_camera)
+        val granted = checkSelfPermission(Manifest.permission.CAMERA) == PackageManager.PERMISSION_GRANTED
+        if (granted) startCamera() else explain(R.string.why_camera)
     }
 
     private fun showBanner() {
@@ -104,8 +106,11 @@ class MainActivity : Activity() {
 
     override fun onRequestPermissionsResult(code: Int, permissions: Array<String>, results: IntArray) {
         super.onRequestPermissionsResult(code, permissions, results)
-        val refusedForGood = results.firstOrNull() == PackageManager.PERMISSION_DENIED && !shouldShowRequestPermissionRationale(Manifest.permission.CAMERA)
-        if (refusedForGood) startActivity(Intent(android.provider.Settings.ACTION_APPLICATION_DETAILS_SETTINGS, Uri.parse("package:$packageName")))
+        val refused = results.firstOrNull() == PackageManager.PERMISSION_DENIED
+        // Refused for good, the system does not ask again; its own page about the app is the only way.
+        if (refused && !shouldShowRequestPermissionRationale(Manifest.permission.CAMERA)) {
+            startActivity(Intent(ACTION_APPLICATION_DETAILS_SETTINGS, Uri.parse("package:$packageName")))
+        }
     }
 
     private fun startCamera() {
@@ -158,7 +163,8 @@ class MainActivity : Activity() {
         val pixels = frame.image.pixels
         for (i in 0 until height * width) pixels[i] = pixels[i] or OPAQUE
         val next = (pictures.indexOf(lastPicture) + 1) % pictures.size
-        val bitmap = pictures[next]?.takeIf { it.width == width && it.height == height } ?: Bitmap.createBitmap(width, height, Bitmap.Config.ARGB_8888)
+        val bitmap = pictures[next]?.takeIf { it.width == width && it.height == height }
+            ?: Bitmap.createBitmap(width, height, Bitmap.Config.ARGB_8888)
         pictures[next] = bitmap
         lastPicture = bitmap
         bitmap.setPixels(pixels, 0, width, 0, 0, width, height)

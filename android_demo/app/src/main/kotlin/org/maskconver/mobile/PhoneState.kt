@@ -14,7 +14,9 @@ import org.json.JSONObject
 /** What the phone is, and how it does. What it does not tell is left out. */
 class PhoneState(private val context: Context) {
     /** The processor has arithmetic in float16. */
-    val hasFp16Arithmetic: Boolean by lazy { read("/proc/cpuinfo").lineSequence().any { it.startsWith("Features") && "asimdhp" in it.split(' ') } }
+    val hasFp16Arithmetic: Boolean by lazy {
+        read("/proc/cpuinfo").lineSequence().any { it.startsWith("Features") && "asimdhp" in it.split(' ') }
+    }
 
     fun device(): JSONObject {
         val emulated = listOf("goldfish", "ranchu").any { Build.HARDWARE.contains(it) } || Build.FINGERPRINT.startsWith("generic")

@@ -19,8 +19,12 @@ class SettingsActivity : Activity() {
         setContentView(R.layout.activity_settings)
         slider(R.id.threads, R.id.threads_label, R.string.threads, 1..Settings.MAX_THREADS, settings.threads) { settings.threads = it }
         slider(R.id.opacity, R.id.opacity_label, R.string.opacity, 0..100, settings.opacity) { settings.opacity = it }
-        slider(R.id.minimum_score, R.id.minimum_score_label, R.string.minimum_score, 0..100, settings.minimumScore) { settings.minimumScore = it }
-        choice(R.id.accelerator, listOf(R.id.cpu, R.id.gpu), settings.accelerator.ordinal) { settings.accelerator = Accelerator.values()[it] }
+        slider(R.id.minimum_score, R.id.minimum_score_label, R.string.minimum_score, 0..100, settings.minimumScore) {
+            settings.minimumScore = it
+        }
+        choice(R.id.accelerator, listOf(R.id.cpu, R.id.gpu), settings.accelerator.ordinal) {
+            settings.accelerator = Accelerator.values()[it]
+        }
         choice(R.id.show, listOf(R.id.both, R.id.things, R.id.stuff), settings.shown.ordinal) { settings.shown = Shown.values()[it] }
         findViewById<Switch>(R.id.half_precision).apply {
             isChecked = settings.halfPrecision

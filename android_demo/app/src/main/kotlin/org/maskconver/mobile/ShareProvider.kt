@@ -28,7 +28,8 @@ class ShareProvider : ContentProvider() {
 
     override fun query(uri: Uri, projection: Array<String>?, selection: String?, args: Array<String>?, order: String?): Cursor {
         val file = file(uri)
-        return MatrixCursor(arrayOf(OpenableColumns.DISPLAY_NAME, OpenableColumns.SIZE)).apply { addRow(arrayOf<Any>(file.name, file.length())) }
+        val facts = mapOf(OpenableColumns.DISPLAY_NAME to file.name, OpenableColumns.SIZE to file.length())
+        return MatrixCursor(facts.keys.toTypedArray()).apply { addRow(facts.values) }
     }
 
     override fun insert(uri: Uri, values: ContentValues?): Uri? = null

@@ -75,7 +75,8 @@ class BenchmarkTest {
         assertTrue(report.getInt("peak_rss_kib") > 0)
         assertEquals(0, report.getJSONArray("outputs").length())
         assertTrue(activity.findViewById<TextView>(R.id.text).text.contains("of 7 runs"))
-        assertTrue(ShadowLog.getLogsForTag("MaskConver").any { it.msg == "result /sdcard/Android/media/org.maskconver.mobile/benchmark/all.json" })
+        val file = "/sdcard/Android/media/org.maskconver.mobile/benchmark/all.json"
+        assertTrue(ShadowLog.getLogsForTag("MaskConver").any { it.msg == "result $file" })
         Screens.save(activity, "benchmark")
     }
 
@@ -130,13 +131,15 @@ class BenchmarkTest {
         assertEquals("the computer speaks contract 2 and this app 1; install the app anew", error { putExtra("contract", 2) })
         val short = File(folder.parentFile, "short.bin").apply { writeBytes(ByteArray(5)) }
         val size = 96 * 96 * 3
-        assertEquals("input 0 (${short.path}) has 5 bytes; this model takes $size", error { putExtra("model", tiny.path).putExtra("inputs", arrayOf(short.path)) })
-        assertTrue(error { putExtra("model", tiny.path).putExtra("inputs", arrayOf("/nowhere")) }.startsWith("input 0 (/nowhere) cannot be opened"))
+        fun inputError(path: String) = error { putExtra("model", tiny.path).putExtra("inputs", arrayOf(path)) }
+        assertEquals("input 0 (${short.path}) has 5 bytes; this model takes $size", inputError(short.path))
+        assertTrue(inputError("/nowhere").startsWith("input 0 (/nowhere) cannot be opened"))
         assertEquals("inputs is '/nowhere'; expected a list of texts (--esa)", error { putExtra("inputs", "/nowhere") })
         assertEquals("inputs has 101 paths; expected 1 to 100", error { putExtra("inputs", Array(101) { "x" }) })
         val text = File(folder.parentFile, "text.tflite").apply { writeText("no model at all") }
         assertTrue(error { putExtra("model", text.path) }.contains("is no TFLite model"))
-        assertTrue(error { putExtra("model", tiny.path).putExtra("runs", 1).putExtra("profile", true).putExtra("image", text.path) }.contains("picture"))
+        val noPicture = error { putExtra("model", tiny.path).putExtra("runs", 1).putExtra("profile", true).putExtra("image", text.path) }
+        assertTrue(noPicture.contains("picture"))
     }
 
     @Test

@@ -13,6 +13,8 @@ import org.junit.Assert.assertTrue
 import org.junit.Before
 import org.junit.Test
 import org.junit.runner.RunWith
+import org.maskconver.segmenter.Box
+import org.maskconver.segmenter.Segment
 import org.maskconver.segmenter.Segmenter
 import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
@@ -39,7 +41,8 @@ class ExportsTest {
             val files = exports.coco()
             val coco = JSONObject(String(files.getValue("panoptic.json")))
             val infos = coco.getJSONArray("annotations").getJSONObject(0).getJSONArray("segments_info")
-            assertEquals(result.segments.map { it.id to it.area }, List(infos.length()) { infos.getJSONObject(it).let { s -> s.getInt("id") to s.getInt("area") } })
+            val written = List(infos.length(), infos::getJSONObject)
+            assertEquals(result.segments.map { it.id to it.area }, written.map { it.getInt("id") to it.getInt("area") })
             val png = files.getValue("panoptic.png").let { BitmapFactory.decodeByteArray(it, 0, it.size) }
             val pixels = IntArray(png.width * png.height).also { png.getPixels(it, 0, png.width, 0, 0, png.width, png.height) }
             val ids = pixels.map { (it shr 16 and 255) or (it and 0xFF00) or (it and 255 shl 16) }.toIntArray()
@@ -70,7 +73,7 @@ class ExportsTest {
     fun announcementsAreFewAndNew() {
         var now = 0L
         val announcer = Announcer { now }
-        fun segment(label: String, area: Int) = org.maskconver.segmenter.Segment(1, 1, label, true, 0.9f, area, org.maskconver.segmenter.Box(0, 0, 1, 1))
+        fun segment(label: String, area: Int) = Segment(1, 1, label, true, 0.9f, area, Box(0, 0, 1, 1))
         assertEquals("2 × dog, cat", announcer.words(listOf(segment("cat", 1), segment("dog", 9), segment("dog", 8))))
         now += 1000
         assertEquals(null, announcer.words(listOf(segment("bird", 1))))

@@ -35,7 +35,8 @@ class ModelStoreTest {
     @Before
     fun load() = Screens.loadHostLibraries()
 
-    private fun shell(component: String, path: String) = Intent().setComponent(ComponentName(application, component)).putExtra("model", path)
+    private fun shell(component: String, path: String) =
+        Intent().setComponent(ComponentName(application, component)).putExtra("model", path)
 
     @Test
     fun theShellOpensAModelAndItStays() {

@@ -21,8 +21,7 @@ internal class GraphCheck(private val content: ByteBuffer) {
     private val graphs: List<Flatbuffer.Table> by lazy { model.tables(2) }
     private val main: Flatbuffer.Table by lazy { graphs.first() }
     private val codes: List<Flatbuffer.Table> by lazy { model.tables(1) }
-
-    private val rules: OperatorRules by lazy { OperatorRules(codes, graphs.size) { tensor -> dataOf(tensor.int(2)).let { content.slice(it) } } }
+    private val rules: OperatorRules by lazy { OperatorRules(codes, graphs.size) { content.slice(dataOf(it.int(2))) } }
 
     /** @throws DamagedModelException something points where it should not. */
     fun check() = guarded {
@@ -142,6 +141,8 @@ internal class GraphCheck(private val content: ByteBuffer) {
         val ZEROS = mapOf(3 to 0L..255L, INT8 to -128L..127L)
 
         /** Bits of an element by the schema's number of its type: float, int, bool; no text, no resources. */
-        val BITS = mapOf(0 to 32, 1 to 16, 2 to 32, 3 to 8, 4 to 64, 6 to 8, 7 to 16, 9 to 8, 10 to 64, 12 to 64, 15 to 32, 16 to 16, 17 to 4)
+        val BITS = mapOf(
+            0 to 32, 1 to 16, 2 to 32, 3 to 8, 4 to 64, 6 to 8, 7 to 16, INT8 to 8, 10 to 64, 12 to 64, 15 to 32, 16 to 16, 17 to 4,
+        )
     }
 }

@@ -112,7 +112,9 @@ class ModelFile private constructor(
         private fun tailOf(name: String, content: ByteArray, outputs: Map<String, Edge>): HeadsTail {
             val (classes, embedding) = listOf("class_heatmap", "mask_embedding_map").map { outputs.getValue(it).shape[3] }
             return HeadsTail.read(content, name).also {
-                if (!it.fits(classes, embedding)) throw MaskConverException("$name: the weights behind its heads are not its own; convert it again")
+                if (!it.fits(classes, embedding)) {
+                    throw MaskConverException("$name: the weights behind its heads are not its own; convert it again")
+                }
             }
         }
 

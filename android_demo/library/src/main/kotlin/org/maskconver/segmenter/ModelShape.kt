@@ -24,7 +24,8 @@ internal object ModelShape {
             Level.MASKS -> proposals() && has("mask_logits", FLOAT32) { it.size == 4 && it[0] == 1 && it[3] == card.numInstances }
             Level.PANOPTIC -> proposals() && has("category_map", INT32) { it.size == 3 && it[0] == 1 } &&
                 has("instance_map", INT32) { it == outputs.getValue("category_map").shape }
-            Level.HEADS -> has("class_heatmap", FLOAT32) { it.size == 4 && it[0] == 1 && it.drop(1).fold(1L, Long::times) >= card.numInstances } &&
+            Level.HEADS -> has("class_heatmap", FLOAT32) { it.size == 4 && it[0] == 1 } &&
+                outputs.getValue("class_heatmap").shape.fold(1L, Long::times) >= card.numInstances &&
                 has("mask_embedding_map", FLOAT32) { it.size == 4 && it.take(3) == outputs.getValue("class_heatmap").shape.take(3) } &&
                 has("pixel_embeddings", FLOAT32) { it.size == 4 && it[0] == 1 && it[3] == outputs.getValue("mask_embedding_map").shape[3] }
         }

@@ -51,7 +51,8 @@ internal class OperatorRules(
 
     private fun numbers(tensor: Flatbuffer.Table): List<Long> {
         val bytes = data(tensor)
-        return if (tensor.byte(1) == INT64) List(bytes.limit() / 8) { bytes.getLong(8 * it) } else List(bytes.limit() / 4) { bytes.getInt(4 * it).toLong() }
+        if (tensor.byte(1) == INT64) return List(bytes.limit() / 8) { bytes.getLong(8 * it) }
+        return List(bytes.limit() / 4) { bytes.getInt(4 * it).toLong() }
     }
 
     /** A convolution or pool: its type of options, and the fields there of strides and sizes, and of dilations. */

@@ -6,7 +6,8 @@ import kotlin.math.min
 import kotlin.math.round
 
 /**
- * An image axis cut into tiles of 8 pixels or so that never cross a sample of a coarse mask; tile t lies between the lattice points t and t + 1.
+ * An image axis cut into tiles of 8 pixels or so that never cross a sample of a coarse mask; tile t lies between the lattice
+ * points t and t + 1.
  *
  * The first [pixels] of an axis are cut where [samples] mask values cover [extent] pixels.
  */

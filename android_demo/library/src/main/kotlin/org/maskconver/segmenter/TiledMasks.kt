@@ -28,8 +28,12 @@ internal class TiledMasks {
      * they cover.
      */
     fun set(logits: FloatArray, masks: Size, all: Int, order: IntArray, count: Int, extent: Size, size: Size) {
-        if (!this::y.isInitialized || !same(y, masks.height, extent.height, size.height)) y = TileAxis(masks.height, extent.height, size.height)
-        if (!this::x.isInitialized || !same(x, masks.width, extent.width, size.width)) x = TileAxis(masks.width, extent.width, size.width)
+        if (!this::y.isInitialized || !same(y, masks.height, extent.height, size.height)) {
+            y = TileAxis(masks.height, extent.height, size.height)
+        }
+        if (!this::x.isInitialized || !same(x, masks.width, extent.width, size.width)) {
+            x = TileAxis(masks.width, extent.width, size.width)
+        }
         this.count = count
         val points = (y.count + 1) * (x.count + 1)
         if (corners.size < count * points) {
@@ -51,7 +55,8 @@ internal class TiledMasks {
     private fun lattice(logits: FloatArray, width: Int, all: Int, mask: Int, start: Int) {
         var at = start
         for (row in 0..y.count) {
-            val (low, high) = Pair(y.low[row] * width, y.high[row] * width)
+            val low = y.low[row] * width
+            val high = y.high[row] * width
             val down = y.weight[row]
             for (column in 0..x.count) {
                 val left = between(logits[(low + x.low[column]) * all + mask], logits[(high + x.low[column]) * all + mask], down)

@@ -8,7 +8,8 @@ import org.json.JSONObject
 object Fixtures {
     private val folder = File(System.getProperty("fixtures"))
     val repository: File = File(System.getProperty("repository")).parentFile
-    val models: List<String> = JSONObject(file("facts.json").readText()).getJSONArray("models").let { all -> List(all.length(), all::getString) }
+    val models: List<String> =
+        JSONObject(file("facts.json").readText()).getJSONArray("models").let { all -> List(all.length(), all::getString) }
 
     fun file(name: String) = File(folder, name)
 
@@ -35,7 +36,7 @@ fun NpyArray.bytes() = ByteArray(data.remaining()).also { data.duplicate().get(i
 /** Elements of an array of whole numbers. */
 fun NpyArray.ints(): IntArray = when (type) {
     "<i4" -> IntArray(data.remaining() / 4).also { data.duplicate().order(data.order()).asIntBuffer().get(it) }
-    "<i2" -> ShortArray(data.remaining() / 2).also { data.duplicate().order(data.order()).asShortBuffer().get(it) }.map { it.toInt() }.toIntArray()
+    "<i2" -> data.duplicate().order(data.order()).asShortBuffer().let { all -> IntArray(all.remaining()) { all.get(it).toInt() } }
     "|u1", "|b1" -> bytes().map { it.toInt() and 255 }.toIntArray()
     else -> throw IllegalArgumentException(type)
 }

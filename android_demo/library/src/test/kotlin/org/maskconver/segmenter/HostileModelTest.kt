@@ -126,7 +126,8 @@ class HostileModelTest {
         val model = Fixtures.model("half")
         assertTrue(model.card.halfPrecision)
         assertSame(model.content, model.content(halfPrecision = true))
-        fun notes(content: ByteBuffer) = GraphCheck(content.duplicate().order(ByteOrder.LITTLE_ENDIAN)).metadataNames("reduced_precision_support")
+        fun notes(content: ByteBuffer) =
+            GraphCheck(content.duplicate().order(ByteOrder.LITTLE_ENDIAN)).metadataNames("reduced_precision_support")
         val forbidden = model.content(halfPrecision = false)
         assertEquals(listOf(1, 0), listOf(notes(model.content).size, notes(forbidden).size))
         assertEquals(1, forbidden.allBytes().zip(model.content.allBytes()).count { (a, b) -> a != b })

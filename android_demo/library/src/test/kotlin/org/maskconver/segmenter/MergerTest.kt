@@ -54,10 +54,12 @@ class MergerTest {
             val merger = Merger(rule, Size(12, 16), 12)
             val letterbox = Letterbox.fit(size, Size(48, 64))
             repeat(2) {
-                merger.merge(case(arrays, "$i/logits").floats(), case(arrays, "$i/scores").floats(), case(arrays, "$i/classes").ints(), letterbox)
+                val (logits, scores) = listOf("logits", "scores").map { case(arrays, "$i/$it").floats() }
+                merger.merge(logits, scores, case(arrays, "$i/classes").ints(), letterbox)
             }
             val (categories, instances) = maps(merger)
-            val (rows, columns) = if (hard) letterbox.rows(12) to letterbox.columns(16) else IntArray(size.height) { it } to IntArray(size.width) { it }
+            val rows = if (hard) letterbox.rows(12) else IntArray(size.height) { it }
+            val columns = if (hard) letterbox.columns(16) else IntArray(size.width) { it }
             val at = rows.flatMap { row -> columns.map { row * merger.size.width + it } }
             val count = size.height * size.width
             assertArrayEquals("case $i $size", expected.ints().copyOf(count), at.map { categories[it] }.toIntArray())

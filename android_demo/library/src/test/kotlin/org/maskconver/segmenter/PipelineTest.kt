@@ -29,7 +29,9 @@ class PipelineTest {
                 val tensor = InputTensor(model.card).also { it.lay(image(name)) }.buffer
                 assertArrayEquals("$name: its input", answer.getValue("input").bytes(), tensor.allBytes())
                 graph.run(tensor)
-                for ((output, buffer) in graph.outputs) compare("$name: $output", output, answer.getValue("output/$output"), buffer.allBytes())
+                for ((output, buffer) in graph.outputs) {
+                    compare("$name: $output", output, answer.getValue("output/$output"), buffer.allBytes())
+                }
             }
         }
     }
@@ -118,7 +120,8 @@ class PipelineTest {
         File(System.getenv("NATIVE_LOG")).delete()
         Graph(Fixtures.model("bundled"), Options()).close()
         val log = File(System.getenv("NATIVE_LOG")).readText()
-        val (taken, all) = Regex("""Replacing (\d+) out of (\d+) node\(s\) with delegate \(TfLiteXNNPackDelegate\)""").find(log)!!.destructured
+        val replacing = Regex("""Replacing (\d+) out of (\d+) node\(s\) with delegate \(TfLiteXNNPackDelegate\)""")
+        val (taken, all) = replacing.find(log)!!.destructured
         assertTrue("$taken of $all", taken.toInt() > 0.9 * all.toInt())
     }
 
