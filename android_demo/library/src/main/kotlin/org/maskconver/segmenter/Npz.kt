@@ -1,6 +1,7 @@
 package org.maskconver.segmenter
 
 import java.io.ByteArrayInputStream
+import java.io.ByteArrayOutputStream
 import java.io.IOException
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
@@ -18,7 +19,7 @@ class NpyArray internal constructor(val type: String, val shape: List<Int>, val 
 /** Reads NumPy's `.npz` archives. */
 object Npz {
     private val HEADER = Regex("'descr': *'([^']+)', *'fortran_order': *False, *'shape': *\\(([^)]*)\\)")
-    private const val MAX_ARRAY_BYTES = 1 shl 28
+    private const val MAX_BYTES = 1 shl 28
 
     /**
      * All arrays by name.
@@ -27,22 +28,25 @@ object Npz {
      */
     fun read(content: ByteArray): Map<String, NpyArray> {
         val arrays = HashMap<String, NpyArray>()
+        var left = MAX_BYTES
         ZipInputStream(ByteArrayInputStream(content)).use { zip ->
             while (true) {
                 val entry = zip.nextEntry ?: break
-                arrays[entry.name.removeSuffix(".npy")] = parse(bounded(zip), entry.name)
+                val bytes = bounded(zip, left)
+                left -= bytes.size
+                arrays[entry.name.removeSuffix(".npy")] = parse(bytes, entry.name)
             }
         }
         return arrays
     }
 
-    private fun bounded(zip: ZipInputStream): ByteArray {
-        val bytes = java.io.ByteArrayOutputStream()
+    private fun bounded(zip: ZipInputStream, most: Int): ByteArray {
+        val bytes = ByteArrayOutputStream()
         val chunk = ByteArray(1 shl 16)
         while (true) {
             val count = zip.read(chunk)
             if (count < 0) return bytes.toByteArray()
-            if (bytes.size() + count > MAX_ARRAY_BYTES) throw IOException("an array of over $MAX_ARRAY_BYTES bytes")
+            if (count > most - bytes.size()) throw IOException("arrays of over $MAX_BYTES bytes")
             bytes.write(chunk, 0, count)
         }
     }

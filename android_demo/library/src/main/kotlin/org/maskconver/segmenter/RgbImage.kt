@@ -57,6 +57,7 @@ internal class Turn(degrees: Int, height: Int, width: Int) {
         upright = if (degrees % 180 == 0) Size(height, width) else Size(width, height)
     }
 
+    /** Copies a turned image's pixels to where they belong in the upright one. */
     fun copy(from: IntArray, height: Int, width: Int, to: IntArray) {
         for (row in 0 until height) {
             var place = start + row * rowStep

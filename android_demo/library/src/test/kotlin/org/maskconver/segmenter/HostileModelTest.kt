@@ -84,6 +84,17 @@ class HostileModelTest {
     }
 
     @Test
+    fun damagedWeightsBehindTheHeadsAreRefused() {
+        val heads = Fixtures.file("tiny_config_heads_float32_float32.tflite").readBytes()
+        val text = String(heads, Charsets.ISO_8859_1)
+        for ((from, to) in listOf("PK\u0003\u0004" to "XXXX", "NUMPY" to "NUMPX", "'<f4'" to "'<f9'", "gamma.npy" to "gamme.npy")) {
+            assertTrue(from, text.contains(from))
+            val message = refusal(text.replaceFirst(from, to).toByteArray(Charsets.ISO_8859_1))
+            assertTrue(message, message.contains("the weights behind its heads are damaged"))
+        }
+    }
+
+    @Test
     fun deepOrOddJsonIsRefusedAsACard() {
         val odd = listOf("", "[]", "{", "null", "{\"schema\":null}", "{\"schema\":1}", "{\"a\":".repeat(100_000), "[".repeat(100_000))
         for (text in odd) {
