@@ -55,3 +55,18 @@ $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
 
 clean:
 	rm -rf $(VENV) build dist out *.egg-info
+
+# The Android app, from Maven Central and Debian alone; ABIS="arm64-v8a armeabi-v7a" adds older phones.
+ABIS ?= arm64-v8a
+MVN ?= mvn
+.PHONY: android android-test
+
+android:
+	android_demo/scripts/check_tools.sh
+	cd android_demo && $(MVN) --quiet --batch-mode -Dmaven.test.skip=true package
+	android_demo/scripts/package.sh $(ABIS)
+
+android-test: $(VENV)/.dev
+	android_demo/scripts/check_tools.sh cc
+	$(BIN)/python android_demo/fixtures.py android_demo/target/fixtures
+	cd android_demo && $(MVN) --quiet --batch-mode verify

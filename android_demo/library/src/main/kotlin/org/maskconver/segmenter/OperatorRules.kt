@@ -1,0 +1,77 @@
+package org.maskconver.segmenter
+
+import java.nio.ByteBuffer
+
+/**
+ * What the kernels of some operators take for granted: with other numbers they divide by zero or read beyond their tensors.
+ *
+ * @param codes the model's operator codes.
+ * @param graphs how many graphs it has.
+ * @param data the bytes of a constant, none for all else.
+ */
+internal class OperatorRules(
+    private val codes: List<Flatbuffer.Table>,
+    private val graphs: Int,
+    private val data: (Flatbuffer.Table) -> ByteBuffer,
+) {
+    /** @throws DamagedModelException a rule is broken by an operator of graph number [graph] with these [tensors]. */
+    fun check(graph: Int, tensors: List<Flatbuffer.Table>, operator: Flatbuffer.Table) {
+        val code = codes[operator.int(0)].let { maxOf(it.byte(0), it.int(3)) }
+        CALLS[code]?.let { checkCalls(graph, it, operator) }
+        WINDOWS[code]?.let { checkWindow(it, operator) }
+        if (code == SLICE) checkSlice(operator.ints(1).map { tensors[it] })
+    }
+
+    /** Graphs call later ones alone, so that no call goes round in circles. */
+    private fun checkCalls(graph: Int, count: Int, operator: Flatbuffer.Table) {
+        val options = operator.table(4)
+        for (slot in 0 until count) {
+            val called = options?.int(slot) ?: 0
+            need(called > graph && called < graphs, "graph $graph calls graph $called")
+        }
+    }
+
+    private fun checkWindow(window: Window, operator: Flatbuffer.Table) {
+        val options = operator.table(4)
+        need(operator.byte(3) == window.options && options != null, "an operator with the options of another")
+        val steps = window.steps.map { options!!.int(it) } + window.gaps.map { options!!.int(it, default = 1) }
+        need(steps.all { it in 1..MAX_STEP }, "a window of $steps pixels")
+    }
+
+    private fun checkSlice(inputs: List<Flatbuffer.Table>) {
+        need(inputs.size == 3, "a slice of ${inputs.size} tensors")
+        val (begins, sizes) = inputs.drop(1).map { numbers(it) }
+        val shape = inputs[0].ints(0)
+        if (begins.isEmpty() || sizes.isEmpty() || shape.isEmpty()) return
+        val fits = begins.size == shape.size && sizes.size == shape.size && shape.indices.all {
+            begins[it] in 0..shape[it] && (sizes[it] == -1L || sizes[it] in 0..shape[it] - begins[it])
+        }
+        need(fits, "a slice of $sizes from $begins of ${shape.toList()}")
+    }
+
+    private fun numbers(tensor: Flatbuffer.Table): List<Long> {
+        val bytes = data(tensor)
+        if (tensor.byte(1) == INT64) return List(bytes.limit() / 8) { bytes.getLong(8 * it) }
+        return List(bytes.limit() / 4) { bytes.getInt(4 * it).toLong() }
+    }
+
+    /** A convolution or pool: its type of options, and the fields there of strides and sizes, and of dilations. */
+    private class Window(val options: Int, val steps: List<Int>, val gaps: List<Int>)
+
+    private companion object {
+        const val MAX_STEP = 1 shl 10
+        const val SLICE = 65
+        const val INT64 = 4
+
+        /** How many graphs the operators IF, WHILE and CALL_ONCE call. */
+        val CALLS = mapOf(118 to 2, 119 to 2, 129 to 1)
+
+        /** AVERAGE_POOL_2D, CONV_2D, DEPTHWISE_CONV_2D and MAX_POOL_2D. */
+        val WINDOWS = mapOf(
+            1 to Window(5, listOf(1, 2, 3, 4), emptyList()),
+            3 to Window(1, listOf(1, 2), listOf(4, 5)),
+            4 to Window(2, listOf(1, 2), listOf(5, 6)),
+            17 to Window(5, listOf(1, 2, 3, 4), emptyList()),
+        )
+    }
+}
