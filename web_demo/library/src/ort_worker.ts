@@ -1,0 +1,4 @@
+import { openOrt } from "./ort.js";
+import { serve } from "./worker.js";
+
+serve(openOrt);

@@ -1,0 +1,3 @@
+import { buildLibrary } from "./library.js";
+
+await buildLibrary();
