@@ -61,11 +61,7 @@ export function merge(proposals: Proposals, letterbox: Letterbox | null, rule: M
     : soft(logits, scores, [proposals.height, proposals.width], letterbox, rule);
   const categories = Int32Array.from(order, (k, rank) => (winners.kept[rank] ? (proposals.classes[k] as number) : 0));
   const instances = categories.map((id, rank) => (rule.things.has(id) ? rank + 1 : 0));
-  const maps = {
-    size: winners.size,
-    categories: Int32Array.from(winners.ids, (rank) => categories[rank] ?? 0),
-    instances: Int32Array.from(winners.ids, (rank) => instances[rank] ?? 0),
-  };
+  const maps = { size: winners.size, categories: lookUp(categories, winners.ids), instances: lookUp(instances, winners.ids) };
   return rule.hardSigmoid && letterbox !== null ? restoreMaps(maps, letterbox) : maps;
 }
 
@@ -76,6 +72,12 @@ export function restoreMaps(maps: Maps, letterbox: Letterbox): Maps {
     categories: restore(maps.categories, maps.size, letterbox),
     instances: restore(maps.instances, maps.size, letterbox),
   };
+}
+
+function lookUp(table: Int32Array, ids: Uint16Array): Int32Array {
+  const found = new Int32Array(ids.length);
+  for (let i = 0; i < ids.length; i++) found[i] = table[ids[i] as number] ?? 0;
+  return found;
 }
 
 interface Winners {

@@ -28,11 +28,12 @@ export function preprocess(image: Pixels, card: InputCard): { tensor: InputTenso
 
 /** Padding is the mean color: 0 once normalized. */
 function background(card: InputCard): InputTensor {
-  const [height, width] = card.inputSize;
-  const color = card.inputType === "float32" ? [0, 0, 0] : card.mean;
-  if (card.inputType !== "uint8") return Float32Array.from({ length: height * width * 3 }, (_, i) => color[i % 3] as number);
-  const bytes = color.map(roundHalfEven);
-  return Uint8Array.from({ length: height * width * 3 }, (_, i) => bytes[i % 3] as number);
+  const count = card.inputSize[0] * card.inputSize[1] * 3;
+  const tensor = card.inputType === "uint8" ? new Uint8Array(count) : new Float32Array(count);
+  if (card.inputType === "float32") return tensor;
+  const color = card.inputType === "uint8" ? card.mean.map(roundHalfEven) : card.mean;
+  for (let i = 0; i < count; i++) tensor[i] = color[i % 3] as number;
+  return tensor;
 }
 
 interface Axis {

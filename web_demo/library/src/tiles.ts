@@ -61,9 +61,11 @@ export class TiledMasks {
    */
   winners(scores: Float32Array): { ids: Uint16Array; areas: Float64Array } {
     const inverse = Float64Array.from(scores, (score) => 1 / score);
-    const costs = this.corners.map((logit, i) => {
-      const inverted = inverse[Math.floor(i / this.points)] as number;
-      return Math.fround(inverted + Math.exp(-logit) * inverted);
+    const costs = new Float64Array(this.corners.length);
+    inverse.forEach((inverted, k) => {
+      for (let i = k * this.points; i < (k + 1) * this.points; i++) {
+        costs[i] = Math.fround(inverted + Math.exp(-(this.corners[i] as number)) * inverted);
+      }
     });
     const ids = new Uint16Array(this.size[0] * this.size[1]);
     const areas = new Float64Array(this.count);
