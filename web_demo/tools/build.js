@@ -1,3 +1,7 @@
-import { buildLibrary } from "./library.js";
+/** Everything: the library, its package, and the page. */
+import { buildLibrary, packLibrary } from "./library.js";
+import { buildPage } from "./page.js";
 
 await buildLibrary();
+packLibrary();
+await buildPage();

@@ -1,41 +1,16 @@
 /** Builds the library: one ES module with types, and the folder `engine` with the workers and the runtimes. */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { copyFileSync, mkdirSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { build } from "vite";
+import { LIBRARY, packageFolder, REPOSITORY, ROOT, versionOf } from "./paths.js";
 
-export const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const LIBRARY = join(ROOT, "library");
+const WORKERS = ["litert_worker", "ort_worker"];
+const LITERT = ["litert_wasm_internal", "litert_wasm_compat_internal", "litert_wasm_threaded_internal"];
 const WASM = {
-  "@litertjs/core": [
-    "wasm/litert_wasm_internal",
-    "wasm/litert_wasm_compat_internal",
-    "wasm/litert_wasm_threaded_internal",
-  ].flatMap((name) => [`${name}.js`, `${name}.wasm`]),
+  "@litertjs/core": LITERT.flatMap((name) => [`wasm/${name}.js`, `wasm/${name}.wasm`]),
   "onnxruntime-web": ["dist/ort-wasm-simd-threaded.mjs", "dist/ort-wasm-simd-threaded.wasm"],
 };
-const WORKERS = { litert_worker: "litert_worker.ts", ort_worker: "ort_worker.ts" };
-
-/** The folder of an installed package. */
-export function packageFolder(name) {
-  const { paths } = createRequire(import.meta.url).resolve;
-  return join(paths(name).find((path) => existsPackage(join(path, name))), name);
-}
-
-function existsPackage(folder) {
-  try {
-    return readFileSync(join(folder, "package.json")).length > 0;
-  } catch {
-    return false;
-  }
-}
-
-export function versionOf(name) {
-  return JSON.parse(readFileSync(join(packageFolder(name), "package.json"), "utf8")).version;
-}
-
 const common = {
   root: LIBRARY,
   configFile: false,
@@ -49,30 +24,30 @@ const common = {
 };
 
 export async function buildLibrary() {
-  await build({
-    ...common,
-    build: { lib: { entry: "src/index.ts", formats: ["es"], fileName: () => "index.js" }, outDir: "dist", target: "es2022" },
-  });
-  for (const [name, entry] of Object.entries(WORKERS)) {
+  const lib = { entry: "src/index.ts", formats: ["es"], fileName: () => "index.js" };
+  await build({ ...common, build: { lib, outDir: "dist", target: "es2022" } });
+  for (const name of WORKERS) {
+    // LiteRT loads its script with importScripts, which module workers do not have.
+    const worker = { entry: `src/${name}.ts`, formats: ["iife"], name, fileName: () => `${name}.js` };
     await build({
       ...common,
       define: { ...common.define, "import.meta.url": "self.location.href" },
-      build: {
-        // LiteRT loads its script with importScripts, which module workers do not have.
-        lib: { entry: `src/${entry}`, formats: ["iife"], name, fileName: () => `${name}.js` },
-        outDir: "dist/engine",
-        emptyOutDir: false,
-        target: "es2022",
-        minify: true,
-      },
+      build: { lib: worker, outDir: "dist/engine", emptyOutDir: false, target: "es2022", minify: true },
     });
   }
-  mkdirSync(join(LIBRARY, "dist/engine/wasm"), { recursive: true });
+  const wasm = join(LIBRARY, "dist/engine/wasm");
+  mkdirSync(wasm, { recursive: true });
   for (const [name, files] of Object.entries(WASM)) {
-    for (const file of files) {
-      copyFileSync(join(packageFolder(name), file), join(LIBRARY, "dist/engine/wasm", file.split("/").pop()));
-    }
+    for (const file of files) copyFileSync(join(packageFolder(name), file), join(wasm, basename(file)));
   }
+  copyFileSync(join(REPOSITORY, "LICENSE"), join(LIBRARY, "dist/LICENSE"));
   const compiler = join(dirname(packageFolder("typescript")), ".bin/tsc");
   execFileSync(compiler, ["-p", join(LIBRARY, "tsconfig.json")], { stdio: "inherit" });
+}
+
+/** The package for other pages: a tarball in `out`. */
+export function packLibrary() {
+  const folder = join(ROOT, "out");
+  mkdirSync(folder, { recursive: true });
+  execFileSync("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: LIBRARY, stdio: ["ignore", "ignore", "inherit"] });
 }

@@ -1,6 +1,6 @@
-"""The model files of the page, made from the bundled checkpoint, and what each says of the built-in photograph.
+"""What the page needs of Python: model files made from the bundled checkpoint, their answers, and small photographs.
 
-Run it as `python web_demo/tools/models.py web_demo/out/models`.
+Run it as `python web_demo/tools/data.py web_demo/out/data`.
 """
 
 import json
@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import maskconver_mobile
 from maskconver_mobile import Segmenter
 
 DEMO = Path(maskconver_mobile.__file__).parent / "demo"
 PHOTO = DEMO / "astronaut.jpg"
-PHOTOS = Path(__file__).parents[1] / "photos"
+PHOTOS = (PHOTO, *sorted((Path(__file__).parents[1] / "photos").glob("*.jpg")))
+SMALL = 128
 CHECKPOINT = ("--config", str(DEMO / "maskconver_256_demo.yaml"), "--checkpoint", str(DEMO / "maskconver_256_demo"))
 MODELS = {
     "int8.tflite": "int8, for the CPU",
@@ -33,12 +35,12 @@ def run(verb: str, *arguments: object) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
 
 
-def make(folder: Path) -> None:
-    """Write the model files."""
+def make_models(folder: Path) -> None:
+    """Write the model files. The int8 one is calibrated on the sample photographs."""
     run("convert", *CHECKPOINT, "--output", folder / "float32.tflite")
     run("convert", *CHECKPOINT, "--precision", "float16", "--output", folder / "float16.onnx")
     with tempfile.TemporaryDirectory() as images:
-        for photo in (PHOTO, *PHOTOS.glob("*.jpg")):
+        for photo in PHOTOS:
             shutil.copy(photo, images)
         recipe = ("--recipe", "int8", "--calibration", images)
         run("quantize", folder / "float32.tflite", *recipe, "--output", folder / "int8.tflite")
@@ -53,16 +55,27 @@ def expected(model: Path) -> dict[str, Any]:
     return {"size": result.category_map.shape, "runs": np.stack([flat[starts], lengths], 1).ravel().tolist()}
 
 
+def make_small_photos(folder: Path) -> None:
+    """Write the sample photographs as squares for buttons."""
+    folder.mkdir(exist_ok=True)
+    for photo in PHOTOS:
+        with Image.open(photo) as image:
+            side = min(image.size)
+            left, top = ((length - side) // 2 for length in image.size)
+            square = image.resize((SMALL, SMALL), Image.Resampling.LANCZOS, (left, top, left + side, top + side))
+            square.save(folder / photo.name, quality=75)
+
+
 def main() -> None:
-    """Make the files and `models.json`, which describes them."""
+    """Make the files, and `models.json`, which lists the models."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    make(folder)
-    listed = [
-        {"name": Path(name).stem, "file": name, "label": label, "expected": expected(folder / name)}
-        for name, label in MODELS.items()
-    ]
-    (folder / "models.json").write_text(json.dumps(listed, separators=(",", ":")))
+    make_models(folder)
+    for name in MODELS:
+        (folder / f"{name}.json").write_text(json.dumps(expected(folder / name), separators=(",", ":")))
+    listed = [{"name": Path(name).stem, "file": name, "label": label} for name, label in MODELS.items()]
+    (folder / "models.json").write_text(json.dumps(listed))
+    make_small_photos(folder / "small")
 
 
 if __name__ == "__main__":

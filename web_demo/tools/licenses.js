@@ -1,0 +1,64 @@
+/** The list of licenses on the about page: of everything that is part of the built page. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { packageFolder, REPOSITORY } from "./paths.js";
+
+const APACHE = "Apache-2.0";
+/** ONNX Runtime's package states MIT and holds no text of it. */
+const MIT_TEXT = (owner) => `MIT License
+
+Copyright (c) ${owner}
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.`;
+
+/** Packages whose code is in the page's files, and whom those without a license file belong to. */
+const BUNDLED = {
+  "@litertjs/core": "Google LLC",
+  "@litertjs/wasm-utils": "Google LLC",
+  "onnxruntime-web": "Microsoft Corporation",
+  "onnxruntime-common": "Microsoft Corporation",
+};
+/** Compiled into the runtimes' WebAssembly files, as far as their sources say. */
+const INSIDE = {
+  LiteRT: "TensorFlow Lite, XNNPACK (BSD-3-Clause), FlatBuffers, Abseil, ruy, farmhash (MIT), Eigen (MPL-2.0), pthreadpool and cpuinfo (BSD-2-Clause), Emscripten's libraries (MIT)",
+  "ONNX Runtime": "Protocol Buffers (BSD-3-Clause), ONNX, FlatBuffers, Abseil, Eigen (MPL-2.0), GSL and SafeInt (MIT), nlohmann/json (MIT), Emscripten's libraries (MIT)",
+};
+
+/** The HTML that the about page is filled with. */
+export function licensesHtml() {
+  const apache = readFileSync(join(REPOSITORY, "LICENSE"), "utf8");
+  const packages = Object.entries(BUNDLED).map(([name, owner]) => {
+    const folder = packageFolder(name);
+    const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    const text = license === APACHE ? null : (textIn(folder) ?? MIT_TEXT(owner));
+    const shown = text === null ? "<p>The text of Apache-2.0 is below.</p>" : `<pre>${escape(text)}</pre>`;
+    return `<h3>${name} ${version}</h3><p>${license}, © ${owner}</p>${shown}`;
+  });
+  const inside = Object.entries(INSIDE).map(([name, parts]) => `<li>${name}: ${escape(parts)}; Apache-2.0 where nothing else is said.</li>`);
+  return [
+    ...packages,
+    `<h3>Inside the runtimes' WebAssembly files</h3><ul>${inside.join("")}</ul>`,
+    `<h3>Apache License 2.0</h3><pre>${escape(apache)}</pre>`,
+  ].join("\n");
+}
+
+/** The credits of the sample photographs, from the table in their folder. */
+export function creditsHtml() {
+  const lines = readFileSync(join(REPOSITORY, "web_demo/photos/README.md"), "utf8").split("\n");
+  const rows = lines.filter((line) => /^\| \w+\.jpg/.test(line)).map((line) => line.split("|").slice(1, -1));
+  const items = rows.map(([file, what, author, license, origin]) => `<li>${[what, author, license, origin, file].map((cell) => escape(cell.trim().replaceAll("`", ""))).join(", ")}</li>`);
+  return `<ul>${items.join("\n")}<li>Eileen Collins, NASA, public domain, astronaut.jpg</li></ul>`;
+}
+
+function textIn(folder) {
+  const name = readdirSync(folder).find((file) => /^(license|licence)(\.\w+)?$/i.test(file));
+  return name !== undefined && existsSync(join(folder, name)) ? readFileSync(join(folder, name), "utf8") : null;
+}
+
+function escape(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
