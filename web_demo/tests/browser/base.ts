@@ -1,0 +1,62 @@
+/** What all tests in the browser have in common: a host, and a page that may talk to it alone. */
+import { test as plain, type Page } from "@playwright/test";
+import { Host } from "./host.js";
+
+interface Fixtures {
+  /** The page's address on a host that isolates it. */
+  demo: string;
+  /** The same on a host that sets no headers. */
+  plainDemo: string;
+  /** Addresses on other hosts that the page asked for; the request is refused. */
+  foreign: string[];
+}
+
+interface Shared {
+  host: Host;
+  plainHost: Host;
+}
+
+export const test = plain.extend<Fixtures, Shared>({
+  host: [
+    async ({}, use) => {
+      const host = await new Host(true).start();
+      await use(host);
+      await host.stop();
+    },
+    { scope: "worker" },
+  ],
+  plainHost: [
+    async ({}, use) => {
+      const host = await new Host(false).start();
+      await use(host);
+      await host.stop();
+    },
+    { scope: "worker" },
+  ],
+  demo: async ({ host }, use) => use(`${host.url}/some/folder/`),
+  plainDemo: async ({ plainHost }, use) => use(`${plainHost.url}/some/folder/`),
+  foreign: [
+    async ({ context, host, plainHost }, use) => {
+      const asked: string[] = [];
+      const own = [host.url, plainHost.url, "blob:", "data:"];
+      await context.route(
+        (url) => !own.some((start) => url.href.startsWith(start)),
+        (route) => {
+          asked.push(route.request().url());
+          return route.abort();
+        },
+      );
+      await use(asked);
+      if (asked.length > 0) throw new Error(`the page asked other hosts: ${asked.join(", ")}`);
+    },
+    { auto: true },
+  ],
+});
+
+export { expect } from "@playwright/test";
+
+/** Wait for an answer, and give the labels of its segments. */
+export async function segmentLabels(page: Page, timeout = 60_000): Promise<string[]> {
+  await page.getByRole("status").filter({ hasText: / segments? at / }).waitFor({ timeout });
+  return page.locator("#segments button").allInnerTexts();
+}
