@@ -1,13 +1,11 @@
 import { defineConfig } from "@playwright/test";
+import { LAUNCH } from "./tests/browser/base.js";
 
 export default defineConfig({
   testDir: "tests/browser",
   outputDir: "out/browser",
   workers: 1,
-  timeout: 120_000,
+  timeout: 180_000,
   reporter: "list",
-  use: {
-    launchOptions: { executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] },
-    viewport: { width: 360, height: 740 },
-  },
+  use: { launchOptions: LAUNCH, viewport: { width: 360, height: 740 } },
 });

@@ -20,7 +20,8 @@ const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Em
 export class Host {
   private server: Server | null = null;
   url = "";
-  bytesSent = 0;
+  /** What was asked for, and how much of it there was. */
+  readonly sent: { path: string; bytes: number }[] = [];
 
   constructor(private readonly isolated: boolean) {}
 
@@ -31,8 +32,8 @@ export class Host {
       const file = join(ROOT, folder, path.slice(prefix.length) || "index.html");
       const size = statSync(file, { throwIfNoEntry: false })?.size;
       if (size === undefined) return response.writeHead(404).end();
-      this.bytesSent += size;
-      const headers = { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream", "Content-Length": size };
+      this.sent.push({ path, bytes: size });
+      const headers = { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream", "Content-Length": size, "Access-Control-Allow-Origin": "*" };
       response.writeHead(200, { ...headers, ...(this.isolated ? ISOLATED : {}) });
       return createReadStream(file).pipe(response);
     });
