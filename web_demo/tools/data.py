@@ -19,7 +19,7 @@ from maskconver_mobile import Segmenter
 
 DEMO = Path(maskconver_mobile.__file__).parent / "demo"
 PHOTO = DEMO / "astronaut.jpg"
-PHOTOS = (PHOTO, *sorted((Path(__file__).parents[1] / "photos").glob("*.jpg")))
+PHOTOS = (PHOTO, *sorted((DEMO / "photos").glob("*.jpg")))
 SMALL = 128
 CHECKPOINT = ("--config", str(DEMO / "maskconver_256_demo.yaml"), "--checkpoint", str(DEMO / "maskconver_256_demo"))
 MODELS = {

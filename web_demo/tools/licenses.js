@@ -1,7 +1,7 @@
 /** The list of licenses on the about page: of everything that is part of the built page. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { packageFolder, REPOSITORY } from "./paths.js";
+import { basename, join } from "node:path";
+import { DEMO, packageFolder, REPOSITORY } from "./paths.js";
 
 const APACHE = "Apache-2.0";
 /** ONNX Runtime's package states MIT and holds no text of it. */
@@ -46,12 +46,15 @@ export function licensesHtml() {
   ].join("\n");
 }
 
-/** The credits of the sample photographs, from the table in their folder. */
+/** The credits of the sample photographs, from the table beside them. */
 export function creditsHtml() {
-  const lines = readFileSync(join(REPOSITORY, "web_demo/photos/README.md"), "utf8").split("\n");
-  const rows = lines.filter((line) => /^\| \w+\.jpg/.test(line)).map((line) => line.split("|").slice(1, -1));
-  const items = rows.map(([file, what, author, license, origin]) => `<li>${[what, author, license, origin, file].map((cell) => escape(cell.trim().replaceAll("`", ""))).join(", ")}</li>`);
-  return `<ul>${items.join("\n")}<li>Eileen Collins, NASA, public domain, astronaut.jpg</li></ul>`;
+  const lines = readFileSync(join(DEMO, "photos/CREDITS.txt"), "utf8").split("\n");
+  const rows = lines.filter((line) => /^\S+\.jpg /.test(line)).map((line) => line.split(/ {2,}/));
+  const items = rows.map(([file, what, author, license, origin]) => {
+    const cells = [what, author, license, `from ${origin}`, basename(file)];
+    return `<li>${cells.map(escape).join(", ")}</li>`;
+  });
+  return `<ul>${items.join("\n")}</ul>`;
 }
 
 function textIn(folder) {

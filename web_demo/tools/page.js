@@ -4,7 +4,7 @@ import { cpSync, readdirSync, readFileSync, statSync, writeFileSync } from "node
 import { join, relative } from "node:path";
 import { build } from "vite";
 import { creditsHtml, licensesHtml } from "./licenses.js";
-import { LIBRARY, REPOSITORY, ROOT } from "./paths.js";
+import { DEMO, LIBRARY, ROOT } from "./paths.js";
 
 const OUT = join(ROOT, "dist");
 const DATA = join(ROOT, "out/data");
@@ -40,7 +40,7 @@ export async function buildPage() {
   cpSync(join(LIBRARY, "dist/engine"), join(OUT, engine), { recursive: true });
   copyModels();
   cpSync(join(DATA, "small"), join(OUT, "photos/small"), { recursive: true });
-  for (const folder of [join(ROOT, "photos"), join(REPOSITORY, "maskconver_mobile/demo")]) {
+  for (const folder of [DEMO, join(DEMO, "photos")]) {
     for (const file of readdirSync(folder).filter((name) => name.endsWith(".jpg"))) cpSync(join(folder, file), join(OUT, "photos", file));
   }
   await buildServiceWorker();

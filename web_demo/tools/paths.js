@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 export const LIBRARY = join(ROOT, "library");
 export const REPOSITORY = join(ROOT, "..");
+export const DEMO = join(REPOSITORY, "maskconver_mobile/demo");
 
 /** The folder of an installed package. */
 export function packageFolder(name) {

@@ -6,7 +6,7 @@ import { Fixture } from "../unit/fixtures.js";
 import { expect, segmentLabels, test } from "./base.js";
 
 const { cases: answers } = new Fixture<Record<string, { labels: string[] }>>("answers");
-const photos = fileURLToPath(new URL("../../photos/", import.meta.url));
+const photos = fileURLToPath(new URL("../../../maskconver_mobile/demo/photos/", import.meta.url));
 const models = fileURLToPath(new URL("../../out/fixtures/models/", import.meta.url));
 const status = (page: Page) => page.getByRole("status");
 const got = (page: Page) => page.locator("#got");
