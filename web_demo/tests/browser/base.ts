@@ -1,4 +1,5 @@
 /** What all tests in the browser have in common: a host, and a page that may talk to it alone. */
+import { fileURLToPath } from "node:url";
 import { test as plain, type Page } from "@playwright/test";
 import { Host } from "./host.js";
 
@@ -48,6 +49,9 @@ export const test = plain.extend<Fixtures, Shared>({
     { auto: true },
   ],
 });
+
+/** The interpreter that has maskconver_mobile. */
+export const PYTHON = process.env.PYTHON ?? fileURLToPath(new URL("../../../.venv/bin/python", import.meta.url));
 
 export const LAUNCH = {
   executablePath: "/usr/bin/chromium",

@@ -1,5 +1,9 @@
 /** On hosts that set no headers, and without a network. */
-import { expect, segmentLabels, test } from "./base.js";
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { expect, PYTHON, segmentLabels, test } from "./base.js";
+
+const DEMO = fileURLToPath(new URL("../../", import.meta.url));
 
 test("a host without headers: the page isolates itself and has threads", async ({ page, plainDemo }) => {
   await page.goto(plainDemo);
@@ -28,3 +32,24 @@ for (const kind of ["demo", "plainDemo"] as const) {
     await expect(page.getByRole("heading", { name: "Software inside" })).toBeVisible();
   });
 }
+
+test("`maskconver-mobile web --https` isolates the page, with a model of one's own", async ({ browser }) => {
+  const options = ["--https", "--port", "0", "--site", "dist", "--model", "out/fixtures/models/panoptic.tflite"];
+  const server = spawn(PYTHON, ["-m", "maskconver_mobile", "web", ...options], { cwd: DEMO, stdio: ["ignore", "pipe", "inherit"] });
+  try {
+    const said = await new Promise<string>((resolve) => {
+      let text = "";
+      server.stdout.on("data", (part: Buffer) => (text += part).includes("Ctrl-C ends") && resolve(text));
+    });
+    const [, port, hash] = /https:\/\/[\d.]+:(\d+)\/(#\S+)/.exec(said) ?? [];
+    const context = await browser.newContext({ ignoreHTTPSErrors: true });
+    const page = await context.newPage();
+    await page.goto(`https://localhost:${port}/${hash}`);
+    await segmentLabels(page);
+    expect(await page.evaluate(() => crossOriginIsolated && isSecureContext)).toBe(true);
+    await expect(page.locator("#got")).toContainText(/Got: panoptic\.tflite, LiteRT\.js .*, CPU, [2-4] threads\./);
+    await context.close();
+  } finally {
+    server.kill("SIGINT");
+  }
+});

@@ -3,13 +3,11 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Page } from "@playwright/test";
-import { expect, LAUNCH, segmentLabels, test } from "./base.js";
+import { expect, PYTHON, segmentLabels, test } from "./base.js";
 
-const REPOSITORY = fileURLToPath(new URL("../../../", import.meta.url));
 const OUT = fileURLToPath(new URL("../../out/reports/", import.meta.url));
-const PYTHON = process.env.PYTHON ?? `${REPOSITORY}.venv/bin/python`;
 
-const python = (...values: string[]) => execFileSync(PYTHON, ["-m", "maskconver_mobile", "benchmark", ...values], { cwd: OUT, encoding: "utf8" });
+const benchmark = (...values: string[]) => execFileSync(PYTHON, ["-m", "maskconver_mobile", "benchmark", ...values], { cwd: OUT, encoding: "utf8" });
 
 async function saveReport(page: Page, name: string): Promise<string> {
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save the report" }).click()]);
@@ -35,8 +33,8 @@ test("a link measures after one tap, and Python reads the report", async ({ page
   expect(results[0]).toMatchObject({ model: "int8.tflite", runtime: "litert.js", runner: "browser", accelerator: "cpu", threads: 2 });
   expect((results[0]?.samples_ms as number[]).length).toBeGreaterThanOrEqual(30);
   expect(machines[0]).toMatchObject({ emulated: false, environment: { isolated: true, agreement: expect.any(Number) } });
-  expect(python("compare", "web.json", "web.json")).toContain("no difference");
-  python("report", "web.json", "--output", "web.html");
+  expect(benchmark("compare", "web.json", "web.json")).toContain("no difference");
+  benchmark("report", "web.json", "--output", "web.html");
   expect(readFileSync(`${OUT}web.html`, "utf8")).toContain("int8.tflite, litert.js, 2 threads");
 });
 
@@ -51,8 +49,4 @@ test("a page that is hidden meanwhile measures nothing", async ({ page, demo }) 
   });
   await expect(page.getByRole("alert")).toHaveText("the page was hidden, which spoils the times; measure again");
   await expect(page.locator("#measured")).toBeHidden();
-});
-
-test.describe("with a GPU that is a program", () => {
-  test.use({ launchOptions: { ...LAUNCH, args: [...LAUNCH.args, "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] } });
 });

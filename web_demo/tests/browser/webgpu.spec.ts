@@ -10,6 +10,7 @@ test("LiteRT.js on WebGPU gives the CPU's answer, without times", async ({ page,
   expect(await segmentLabels(page, 170_000)).toEqual(answers["float32.tflite"]?.labels);
   await expect(page.locator("#got")).toContainText(/Got: float32\.tflite, LiteRT\.js .*, WebGPU \(google swiftshader, a program on the CPU\)\.$/);
   await expect(page.getByRole("status")).not.toContainText(" ms");
+  await expect(page.getByRole("status")).toContainText("its times are not shown");
 });
 
 test("a program is not chosen by itself", async ({ page, demo }) => {
