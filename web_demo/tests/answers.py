@@ -23,7 +23,6 @@ MODELS = {
     "panoptic.tflite": (GraphSpec(level="panoptic"), "float32"),
     "panoptic.onnx": (GraphSpec(level="panoptic"), "float32"),
     "normalized.tflite": (GraphSpec(input_type="float32"), "float32"),
-    "float16.tflite": (GraphSpec(), "float16"),
 }
 
 

@@ -8,12 +8,13 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskconver_mobile.card import Category, Level, ModelCard
+from maskconver_mobile.benchmarks.stats import drift, summarize
+from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.drawing import segment_colors
 from maskconver_mobile.image import Letterbox, preprocess
 from maskconver_mobile.labels import coco_panoptic
@@ -203,15 +204,23 @@ def write_cards(folder: Path) -> None:
     (folder / "card.json").write_text(card.to_json())
 
 
+def write_statistics(folder: Path, rng: np.random.Generator) -> None:
+    """Rows of timings, described."""
+    rows = [[5.0], [3.0, 1.0], *(rng.uniform(1, 50, count).tolist() for count in (7, 30, 31, 200))]
+    cases = [{"samples": row, "statistics": asdict(summarize(row)), "drift": drift(row)} for row in rows]
+    (folder / "statistics.json").write_text(json.dumps(cases))
+
+
 def write_tiny_models(folder: Path) -> None:
     """Small models of both formats, for the readers of model files."""
     from maskconver_mobile.converters.convert import convert
     from maskconver_mobile.converters.spec import GraphSpec
 
-    for level in get_args(Level):
+    for level in ("masks", "heads"):
         for suffix in ("tflite", "onnx"):
             spec = GraphSpec(level=level)
             convert(TINY / "config.yaml", TINY, folder / f"{level}.{suffix}", spec=spec)
+    convert(TINY / "config.yaml", TINY, folder / "half.tflite", precision="float16")
 
 
 def main() -> None:
@@ -222,6 +231,7 @@ def main() -> None:
     write_merges(writer, rng)
     write_heads(writer, rng)
     write_cards(folder)
+    write_statistics(folder, rng)
     write_tiny_models(folder / "tiny")
 
 

@@ -22,10 +22,12 @@ PHOTO = DEMO / "astronaut.jpg"
 PHOTOS = (PHOTO, *sorted((DEMO / "photos").glob("*.jpg")))
 SMALL = 128
 CHECKPOINT = ("--config", str(DEMO / "maskconver_256_demo.yaml"), "--checkpoint", str(DEMO / "maskconver_256_demo"))
+# By name: the file, and what the page calls it. The first one that suits is the page's own choice.
 MODELS = {
-    "int8.tflite": "int8, for the CPU",
-    "float32.tflite": "float32, exact, and for GPUs",
-    "float16.onnx": "float16 weights, for ONNX Runtime",
+    "int8": ("int8.tflite", "int8, for the CPU"),
+    "float16": ("float16.tflite", "float16 weights, for GPUs too"),
+    "float32": ("float32.tflite", "float32, exact"),
+    "onnx": ("float16.onnx", "float16 weights, for ONNX Runtime"),
 }
 
 
@@ -38,7 +40,8 @@ def run(verb: str, *arguments: object) -> None:
 def make_models(folder: Path) -> None:
     """Write the model files. The int8 one is calibrated on the sample photographs."""
     run("convert", *CHECKPOINT, "--output", folder / "float32.tflite")
-    run("convert", *CHECKPOINT, "--precision", "float16", "--output", folder / "float16.onnx")
+    for suffix in ("tflite", "onnx"):
+        run("convert", *CHECKPOINT, "--precision", "float16", "--output", folder / f"float16.{suffix}")
     with tempfile.TemporaryDirectory() as images:
         for photo in PHOTOS:
             shutil.copy(photo, images)
@@ -71,9 +74,9 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     make_models(folder)
-    for name in MODELS:
-        (folder / f"{name}.json").write_text(json.dumps(expected(folder / name), separators=(",", ":")))
-    listed = [{"name": Path(name).stem, "file": name, "label": label} for name, label in MODELS.items()]
+    for file, _ in MODELS.values():
+        (folder / f"{file}.json").write_text(json.dumps(expected(folder / file), separators=(",", ":")))
+    listed = [{"name": name, "file": file, "label": label} for name, (file, label) in MODELS.items()]
     (folder / "models.json").write_text(json.dumps(listed))
     make_small_photos(folder / "small")
 

@@ -4,6 +4,7 @@ import { MaskConverError, reasonOf } from "./errors.js";
 import type { ModelFile } from "./model_file.js";
 import type { InputTensor } from "./preprocess.js";
 import { findGpu, hasRelaxedSimd, type Output, type Outputs, type Runtime, type Wish } from "./runtime.js";
+import { widenWeights } from "./widen.js";
 
 declare const LITERT_VERSION: string;
 const HOST_MEMORY = 1;
@@ -22,11 +23,9 @@ export async function openLiteRt({ name, bytes, card }: ModelFile, wish: Wish): 
     },
   });
   await loadLiteRt(wish.wasm, { threads: threads > 1 });
-  const model = await loadAndCompile(bytes, {
-    accelerator: wish.backend,
-    cpuOptions: { numThreads: threads },
-    gpuOptions: { precision: "fp32" },
-  }).catch((error: unknown) => {
+  const options = { accelerator: wish.backend, cpuOptions: { numThreads: threads }, gpuOptions: { precision: "fp32" } } as const;
+  const compile = async () => loadAndCompile(wish.backend === "wasm" ? widenWeights(bytes) : bytes, options);
+  const model = await compile().catch((error: unknown) => {
     throw new MaskConverError(`${name}: LiteRT cannot load it (${reasonOf(error)}); convert it again`);
   });
   const [input] = model.getInputDetails();

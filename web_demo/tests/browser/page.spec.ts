@@ -96,7 +96,7 @@ test("the runtimes and threads are chosen with a plain switch, and kept in the a
 test("WebGPU that is not there is replaced, and the page says so", async ({ page, demo }) => {
   await page.goto(`${demo}#backend=webgpu`);
   await segmentLabels(page);
-  await expect(got(page)).toContainText(/Asked: any model, any runtime, WebGPU.*Got: float32\.tflite, LiteRT\.js .* CPU.*Note: WebGPU did not work: /);
+  await expect(got(page)).toContainText(/Asked: any model, any runtime, WebGPU.*Got: float16\.tflite, LiteRT\.js .* CPU.*Note: WebGPU did not work: /);
 });
 
 test("when a runtime fails the other one is used, and the page says so", async ({ page, demo, context }) => {

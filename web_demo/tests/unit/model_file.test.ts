@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { parseCard } from "../../library/src/card.js";
 import { MaskConverError } from "../../library/src/errors.js";
 import { readModel } from "../../library/src/model_file.js";
+import { widenWeights } from "../../library/src/widen.js";
 import { OUT } from "./fixtures.js";
 
 const NAMES = ["masks.tflite", "masks.onnx", "heads.tflite", "heads.onnx"];
@@ -57,6 +58,35 @@ describe.each(NAMES)("%s", (name) => {
       }
       refusal(() => open(damaged));
       for (const at of changed) damaged[at] = file[at] as number;
+    }
+  });
+});
+
+describe("weights of float16", () => {
+  const read = (name: string) => new Uint8Array(readFileSync(`${OUT}fixtures/tiny/${name}.tflite`));
+  const half = read("half");
+
+  test("become float32 and are read without a detour", () => {
+    const wide = widenWeights(half);
+    expect(half.length).toBeLessThan(0.7 * read("masks").length);
+    expect(wide.length).toBeGreaterThan(half.length + 2 * (read("masks").length - half.length) * 0.9);
+    expect(readModel(wide, "x").card).toEqual(readModel(half, "x").card);
+    expect(widenWeights(wide)).toBe(wide);
+    expect(widenWeights(read("masks")).length).toBe(read("masks").length);
+  });
+
+  test("in a damaged file are refused or widened, and never take more memory than they may", () => {
+    const random = generator(2);
+    const damaged = half.slice();
+    for (let round = 0; round < 600; round++) {
+      const at = Math.floor(random() ** 4 * half.length);
+      damaged[round % 2 ? at : half.length - 1 - at] = Math.floor(random() * 256);
+      try {
+        expect(widenWeights(damaged).length).toBeLessThan(5 * half.length);
+      } catch (error) {
+        expect(error).toBeInstanceOf(RangeError);
+      }
+      if (round % 4 === 3) damaged.set(half);
     }
   });
 });
