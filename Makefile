@@ -58,7 +58,7 @@ web-test: web
 	@command -v chromium >/dev/null || { echo "chromium is missing: apt-get install chromium"; exit 1; }
 	$(BIN)/python web_demo/tests/fixtures.py web_demo/out/fixtures
 	$(BIN)/python web_demo/tests/answers.py web_demo/out/fixtures web_demo/out/data
-	cd web_demo && npm run --silent types && npm run --silent unit
+	cd web_demo && npm run --silent style && npm run --silent types && npm run --silent unit
 	cd web_demo && PYTHON=$(abspath $(BIN)/python) npm run --silent browser
 
 web_demo/node_modules/.installed: web_demo/package-lock.json

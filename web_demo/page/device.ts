@@ -35,7 +35,9 @@ const BROWSERS: readonly (readonly [RegExp, string])[] = [
 
 export async function describeDevice(modelBytes: Uint8Array<ArrayBuffer>): Promise<Device> {
   const self: Extended = navigator;
-  const hints = await self.userAgentData?.getHighEntropyValues(["model", "platformVersion", "architecture"]).catch(() => null);
+  const hints = await self.userAgentData
+    ?.getHighEntropyValues(["model", "platformVersion", "architecture"])
+    .catch(() => null);
   const battery = await self.getBattery?.().catch(() => null);
   const name = String(hints?.model || "") || nameOf(self.userAgent);
   const environment = {
@@ -50,7 +52,21 @@ export async function describeDevice(modelBytes: Uint8Array<ArrayBuffer>): Promi
     timer_step_ms: timerStep(),
   };
   const known = Object.entries(environment).filter(([, value]) => value !== undefined && value !== "");
-  return { id: `${name}, ${browserOf(self.userAgent)}`, sha256: await digest(modelBytes), environment: Object.fromEntries(known) };
+  return {
+    id: `${name}, ${browserOf(self.userAgent)}`,
+    sha256: await digest(modelBytes),
+    environment: Object.fromEntries(known),
+  };
+}
+
+/** Whether known pixels come back changed from a canvas, as in browsers that resist fingerprinting. */
+export function altersPixels(): boolean {
+  const [width, height] = [32, 32];
+  const canvas = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  const known = new ImageData(width, height);
+  for (let i = 0; i < known.data.length; i++) known.data[i] = i % 4 === 3 ? 255 : (i * 73) & 255;
+  canvas?.putImageData(known, 0, 0);
+  return canvas?.getImageData(0, 0, width, height).data.some((value, i) => value !== known.data[i]) ?? false;
 }
 
 function nameOf(userAgent: string): string {

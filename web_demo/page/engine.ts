@@ -25,14 +25,17 @@ export async function load(
   onProgress: Progress,
 ): Promise<Loaded> {
   const address = addressOf(settings.model, location.href);
-  if (own !== null || address !== null) return open({ source: own ?? (address as URL), answer: null }, settings, [], onProgress);
+  if (own !== null || address !== null)
+    return open({ source: own ?? (address as URL), answer: null }, settings, [], onProgress);
   const { order, notes } = candidates(models, settings);
   for (const [i, model] of order.entries()) {
     try {
       return await open({ source: model.url, answer: `${model.url}.json` }, settings, notes, onProgress);
     } catch (error) {
       if (i === order.length - 1) throw error;
-      notes.push(`${model.name} with ${runtimeOf(model.url) === "litert" ? "LiteRT.js" : "ONNX Runtime Web"} did not work: ${String(error)}`);
+      notes.push(
+        `${model.name} with ${runtimeOf(model.url) === "litert" ? "LiteRT.js" : "ONNX Runtime Web"} did not work: ${String(error)}`,
+      );
     }
   }
   throw new Error("this page has no model; build it with `make web`");
@@ -45,7 +48,12 @@ export async function reload({ segmenter, answer }: Loaded, settings: Settings):
   return open({ source, answer }, settings, [], () => {});
 }
 
-async function open(origin: Origin, settings: Settings, notes: readonly string[], onProgress: Progress): Promise<Loaded> {
+async function open(
+  origin: Origin,
+  settings: Settings,
+  notes: readonly string[],
+  onProgress: Progress,
+): Promise<Loaded> {
   const { backend, threads } = settings;
   const options: LoadOptions = { backend, engine: ENGINE, onProgress, ...(threads === "auto" ? {} : { threads }) };
   const start = performance.now();

@@ -1,6 +1,7 @@
 /** The page: what its parts tell each other. */
 import type { PanopticResult } from "@maskconver/web";
 import { Camera } from "./camera.js";
+import { altersPixels } from "./device.js";
 import { element, make, save } from "./dom.js";
 import { load, type Loaded } from "./engine.js";
 import { prepare } from "./isolation.js";
@@ -75,7 +76,8 @@ async function loadModel(): Promise<void> {
 
 /** Nothing is fetched from another host unless the user says so. */
 function consent(address: URL): Promise<boolean> {
-  element("consent-text", "any").textContent = `The address names a model on ${address.host}. Fetching it tells that host that you are here.`;
+  element("consent-text", "any").textContent =
+    `The address names a model on ${address.host}. Fetching it tells that host that you are here.`;
   element("consent", "any").hidden = false;
   say("Waiting for your word about the model");
   return new Promise((resolve) => {
@@ -148,7 +150,8 @@ function apply(changed: Settings): void {
   settings = changed;
   for (const id of CHOICES) {
     const [select, value] = [element(id, "select"), String(settings[id])];
-    if (!Array.from(select.options, (option) => option.value).includes(value)) select.append(make("option", { value }, value));
+    if (!Array.from(select.options, (option) => option.value).includes(value))
+      select.append(make("option", { value }, value));
     select.value = value;
   }
   history.replaceState(null, "", writeSettings(settings));
@@ -181,7 +184,12 @@ async function saveCoco(what: "annotation" | "png"): Promise<void> {
   const [height, width] = result.size;
   const { png, annotation } = await result.toCoco(1, `${stem}.png`);
   if (what === "png") return save(png, `${stem}.png`);
-  const categories = loaded.segmenter.card.categories.map(({ id, name, isThing, color }) => ({ id, name, isthing: Number(isThing), color }));
+  const categories = loaded.segmenter.card.categories.map(({ id, name, isThing, color }) => ({
+    id,
+    name,
+    isthing: Number(isThing),
+    color,
+  }));
   const images = [{ id: 1, file_name: photoName, height, width }];
   save(new Blob([JSON.stringify({ images, annotations: [annotation], categories })]), `${stem}.json`);
 }
@@ -193,6 +201,8 @@ async function savePicture(): Promise<void> {
 
 async function start(): Promise<void> {
   await prepare();
+  if (altersPixels())
+    warn("This browser alters the pixels that a page reads, to protect privacy. Answers will differ a little.");
   [models, builtIn] = await Promise.all([
     fetch("models/models.json").then((response) => response.json() as Promise<ListedModel[]>),
     fetchSample(SAMPLES[0].file),

@@ -30,7 +30,10 @@ export class Measuring {
     element("copy", "button").addEventListener("click", () => void this.copy());
     element("save-report", "button").addEventListener("click", () => save(new Blob([this.text()]), NAME));
     element("share", "button").hidden = !navigator.canShare?.({ files: [this.file()] });
-    element("share", "button").addEventListener("click", () => void navigator.share({ files: [this.file()] }).catch(() => {}));
+    element("share", "button").addEventListener(
+      "click",
+      () => void navigator.share({ files: [this.file()] }).catch(() => {}),
+    );
   }
 
   enable(possible: boolean): void {
@@ -73,10 +76,13 @@ export class Measuring {
     const { machines, results } = this.report as Report;
     const software = machines[0]?.emulated === true;
     element("agreement", "any").textContent = agreement;
-    const rows = software ? [] : times.map(([what, time]) => make("tr", {}, make("th", { scope: "row" }, what), make("td", {}, time)));
+    const rows = software
+      ? []
+      : times.map(([what, time]) => make("tr", {}, make("th", { scope: "row" }, what), make("td", {}, time)));
     element("times", "any").replaceChildren(make("tbody", {}, ...rows));
     const remarks = [...(results[0]?.warnings ?? [])];
-    if (software) remarks.push("The GPU is a program on the CPU here: its times say nothing about a GPU and are not shown");
+    if (software)
+      remarks.push("The GPU is a program on the CPU here: its times say nothing about a GPU and are not shown");
     element("remarks", "any").replaceChildren(...remarks.map((remark) => make("li", {}, remark)));
     element("measured", "any").hidden = false;
     this.say("Measured");
@@ -91,9 +97,11 @@ export class Measuring {
   }
 
   private async copy(): Promise<void> {
-    await navigator.clipboard.writeText(this.text()).then(
-      () => this.say("The report was copied"),
-      () => this.say("This browser does not let the page copy; save the report instead"),
-    );
+    try {
+      await navigator.clipboard.writeText(this.text());
+      this.say("The report was copied");
+    } catch {
+      this.say("This browser does not let the page copy; save the report instead");
+    }
   }
 }

@@ -23,7 +23,10 @@ export function runtimeOf(url: string): RuntimeName {
  * The models to try, in order: the one asked for, or the one for the processor; then the first of the other runtime.
  * `notes` says where it is not what was asked for.
  */
-export function candidates(models: readonly ListedModel[], settings: Settings): { order: ListedModel[]; notes: string[] } {
+export function candidates(
+  models: readonly ListedModel[],
+  settings: Settings,
+): { order: ListedModel[]; notes: string[] } {
   const notes: string[] = [];
   const fits = models.filter(({ url }) => settings.runtime === "auto" || runtimeOf(url) === settings.runtime);
   let first = models.find(({ name }) => name === settings.model);

@@ -66,7 +66,13 @@ export function reportOf(segmenter: Segmenter, settings: Settings, device: Devic
   return {
     schema: SCHEMA,
     created: new Date().toISOString().replace(/\.\d+Z$/, "+00:00"),
-    settings: { page: location.origin + location.pathname, model: settings.model, runs: RUNS, warmup: WARMUP, min_seconds: MIN_SECONDS },
+    settings: {
+      page: location.origin + location.pathname,
+      model: settings.model,
+      runs: RUNS,
+      warmup: WARMUP,
+      min_seconds: MIN_SECONDS,
+    },
     machines: [machine],
     results: [result],
     complete: true,

@@ -39,7 +39,11 @@ export function watchSources(onPicture: (picture: Blob, name: string) => void, o
   document.addEventListener("paste", (event) => take(event.clipboardData?.files));
   element("samples", "any").append(
     ...SAMPLES.map(({ file, name }) => {
-      const button = make("button", { type: "button" }, make("img", { src: file.replace("/", "/small/"), alt: name, width: 64, height: 64, loading: "lazy" }));
+      const button = make(
+        "button",
+        { type: "button" },
+        make("img", { src: file.replace("/", "/small/"), alt: name, width: 64, height: 64, loading: "lazy" }),
+      );
       button.addEventListener("click", () => void fetchSample(file).then((picture) => onPicture(picture, name)));
       return button;
     }),

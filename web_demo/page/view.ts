@@ -16,7 +16,10 @@ export class View {
 
   constructor() {
     this.opacity.addEventListener("input", () => this.draw());
-    this.canvas.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.point(this.idAt(event)));
+    this.canvas.addEventListener(
+      "pointermove",
+      (event) => event.pointerType === "mouse" && this.point(this.idAt(event)),
+    );
     this.canvas.addEventListener("pointerleave", () => this.point(null));
     this.canvas.addEventListener("click", (event) => this.choose(this.idAt(event)));
   }
@@ -37,7 +40,10 @@ export class View {
     if (this.result === null) return;
     const [height, width] = this.result.size;
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
-    const overlay = this.result.overlay({ opacity: Number(this.opacity.value) / 100, highlight: this.pointed ?? this.chosen });
+    const overlay = this.result.overlay({
+      opacity: Number(this.opacity.value) / 100,
+      highlight: this.pointed ?? this.chosen,
+    });
     this.canvas.getContext("2d")?.putImageData(overlay, 0, 0);
   }
 
@@ -52,8 +58,12 @@ export class View {
     const count = `${segments.length} segment${segments.length === 1 ? "" : "s"}`;
     const named = segments.slice(0, NAMED).map(({ label, area }) => `${label} ${percent(area / (height * width))}`);
     const more = segments.length > NAMED ? ", …" : "";
-    element("summary", "any").textContent = segments.length === 0 ? "Nothing was found." : `${count}; what has no color is none of them.`;
-    this.canvas.setAttribute("aria-label", segments.length === 0 ? "Picture without segments" : `Picture with ${count}: ${named.join(", ")}${more}`);
+    element("summary", "any").textContent =
+      segments.length === 0 ? "Nothing was found." : `${count}; what has no color is none of them.`;
+    this.canvas.setAttribute(
+      "aria-label",
+      segments.length === 0 ? "Picture without segments" : `Picture with ${count}: ${named.join(", ")}${more}`,
+    );
   }
 
   private row(segment: Segment, share: number): HTMLTableRowElement {

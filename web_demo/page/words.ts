@@ -13,7 +13,10 @@ export function describeGot({ model, runtime, backend, threads }: Settings, { se
   const { got } = segmenter;
   const count = threads === "auto" ? "threads as they fit" : plural(threads, "thread");
   const asked = [model === "auto" ? "any model" : model, RUNTIMES[runtime], BACKENDS[backend], count].join(", ");
-  const gpu = got.gpu === null ? "" : ` (${[got.gpu.vendor, got.gpu.architecture].filter(Boolean).join(" ")}${got.gpu.software ? ", a program on the CPU" : ""})`;
+  const gpu =
+    got.gpu === null
+      ? ""
+      : ` (${[got.gpu.vendor, got.gpu.architecture].filter(Boolean).join(" ")}${got.gpu.software ? ", a program on the CPU" : ""})`;
   const where = got.backend === "webgpu" ? `WebGPU${gpu}` : `CPU, ${plural(got.threads, "thread")}`;
   const found = `${segmenter.model.name}, ${RUNTIMES[got.runtime]} ${got.version}, ${where}`;
   return [`Asked: ${asked}. Got: ${found}.`, ...notes.map((note) => `Note: ${note}.`)].join(" ");
@@ -29,7 +32,8 @@ export function describeResult({ size, timings, segments }: PanopticResult, soft
 }
 
 export function describeAgreement(agreement: number | null): string {
-  if (agreement === null) return "This model does not come with the page, so there is no expected answer to compare with.";
+  if (agreement === null)
+    return "This model does not come with the page, so there is no expected answer to compare with.";
   return `The answer agrees with the expected one in ${percent(agreement)} of the photograph's pixels.`;
 }
 
@@ -45,7 +49,10 @@ export function describeTimes({ samples, firstInvokeMs, loadMs }: Measurement): 
     ["First run", ms(firstInvokeMs)],
     ["Loading", ms(loadMs)],
     ["Last quarter against first", percent(drift(samples.invoke))],
-    ...stages.map(([stage, times]): [string, string] => [`${stage[0]?.toUpperCase()}${stage.slice(1)}, median`, ms(summarize(times).p50)]),
+    ...stages.map(([stage, times]): [string, string] => [
+      `${stage[0]?.toUpperCase()}${stage.slice(1)}, median`,
+      ms(summarize(times).p50),
+    ]),
   ];
 }
 

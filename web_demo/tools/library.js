@@ -49,5 +49,8 @@ export async function buildLibrary() {
 export function packLibrary() {
   const folder = join(ROOT, "out");
   mkdirSync(folder, { recursive: true });
-  execFileSync("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: LIBRARY, stdio: ["ignore", "ignore", "inherit"] });
+  execFileSync("npm", ["pack", "--silent", "--pack-destination", folder], {
+    cwd: LIBRARY,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
 }

@@ -24,8 +24,10 @@ const BUNDLED = {
 };
 /** Compiled into the runtimes' WebAssembly files, as far as their sources say. */
 const INSIDE = {
-  LiteRT: "TensorFlow Lite, XNNPACK (BSD-3-Clause), FlatBuffers, Abseil, ruy, farmhash (MIT), Eigen (MPL-2.0), pthreadpool and cpuinfo (BSD-2-Clause), Emscripten's libraries (MIT)",
-  "ONNX Runtime": "Protocol Buffers (BSD-3-Clause), ONNX, FlatBuffers, Abseil, Eigen (MPL-2.0), GSL and SafeInt (MIT), nlohmann/json (MIT), Emscripten's libraries (MIT)",
+  LiteRT:
+    "TensorFlow Lite, XNNPACK (BSD-3-Clause), FlatBuffers, Abseil, ruy, farmhash (MIT), Eigen (MPL-2.0), pthreadpool and cpuinfo (BSD-2-Clause), Emscripten's libraries (MIT)",
+  "ONNX Runtime":
+    "Protocol Buffers (BSD-3-Clause), ONNX, FlatBuffers, Abseil, Eigen (MPL-2.0), GSL and SafeInt (MIT), nlohmann/json (MIT), Emscripten's libraries (MIT)",
 };
 
 /** The HTML that the about page is filled with. */
@@ -38,7 +40,9 @@ export function licensesHtml() {
     const shown = text === null ? "<p>The text of Apache-2.0 is below.</p>" : `<pre>${escape(text)}</pre>`;
     return `<h3>${name} ${version}</h3><p>${license}, © ${owner}</p>${shown}`;
   });
-  const inside = Object.entries(INSIDE).map(([name, parts]) => `<li>${name}: ${escape(parts)}; Apache-2.0 where nothing else is said.</li>`);
+  const inside = Object.entries(INSIDE).map(
+    ([name, parts]) => `<li>${name}: ${escape(parts)}; Apache-2.0 where nothing else is said.</li>`,
+  );
   return [
     ...packages,
     `<h3>Inside the runtimes' WebAssembly files</h3><ul>${inside.join("")}</ul>`,

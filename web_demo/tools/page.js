@@ -28,7 +28,13 @@ export async function buildPage() {
     logLevel: "warn",
     base: "./",
     define: { ENGINE: JSON.stringify(engine) },
-    plugins: [{ name: "about", transformIndexHtml: (html) => html.replace("<!-- credits -->", creditsHtml).replace("<!-- licenses -->", licensesHtml) }],
+    plugins: [
+      {
+        name: "about",
+        transformIndexHtml: (html) =>
+          html.replace("<!-- credits -->", creditsHtml).replace("<!-- licenses -->", licensesHtml),
+      },
+    ],
     build: {
       outDir: OUT,
       emptyOutDir: true,
@@ -41,13 +47,15 @@ export async function buildPage() {
   copyModels();
   cpSync(join(DATA, "small"), join(OUT, "photos/small"), { recursive: true });
   for (const folder of [DEMO, join(DEMO, "photos")]) {
-    for (const file of readdirSync(folder).filter((name) => name.endsWith(".jpg"))) cpSync(join(folder, file), join(OUT, "photos", file));
+    for (const file of readdirSync(folder).filter((name) => name.endsWith(".jpg")))
+      cpSync(join(folder, file), join(OUT, "photos", file));
   }
   await buildServiceWorker();
   writeFileSync(join(OUT, "_headers"), HEADERS);
   writeFileSync(join(OUT, ".nojekyll"), "");
   for (const file of filesIn(OUT)) {
-    if (statSync(join(OUT, file)).size > MAX_FILE_BYTES) throw new Error(`${file}: larger than 25 MiB, which some hosts refuse`);
+    if (statSync(join(OUT, file)).size > MAX_FILE_BYTES)
+      throw new Error(`${file}: larger than 25 MiB, which some hosts refuse`);
   }
 }
 
@@ -83,7 +91,10 @@ async function buildServiceWorker() {
 /** Names of all files below a folder, relative to it. */
 function filesIn(folder) {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map((entry) => relative(folder, join(entry.parentPath, entry.name))).sort();
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .sort();
 }
 
 function hashOf(folder) {

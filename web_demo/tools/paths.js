@@ -11,7 +11,9 @@ export const DEMO = join(REPOSITORY, "maskconver_mobile/demo");
 
 /** The folder of an installed package. */
 export function packageFolder(name) {
-  const folders = createRequire(import.meta.url).resolve.paths(name).map((path) => join(path, name));
+  const folders = createRequire(import.meta.url)
+    .resolve.paths(name)
+    .map((path) => join(path, name));
   return folders.find((folder) => existsSync(join(folder, "package.json")));
 }
 

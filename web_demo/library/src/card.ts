@@ -60,7 +60,8 @@ export function parseCard(text: string, file: string): ModelCard {
     throw new MaskConverError(`${file}: its model card has schema ${schema}, newer than this page; update the page`);
   }
   try {
-    if (!isRecord(raw) || !SCHEMAS.includes(schema as number)) throw new TypeError(`schema ${String(schema).slice(0, 40)}`);
+    if (!isRecord(raw) || !SCHEMAS.includes(schema as number))
+      throw new TypeError(`schema ${String(schema).slice(0, 40)}`);
     return cardOf(raw);
   } catch (error) {
     const reason = error instanceof TypeError ? error.message : "unexpected content";
@@ -98,7 +99,11 @@ function categories(raw: unknown): Category[] {
   return raw.map((entry: unknown, position) => {
     const where = `category ${position}`;
     if (!isRecord(entry)) throw new TypeError(where);
-    const color = triple(entry.color, `${where} color`, (value) => Number.isInteger(value) && value >= 0 && value < 256);
+    const color = triple(
+      entry.color,
+      `${where} color`,
+      (value) => Number.isInteger(value) && value >= 0 && value < 256,
+    );
     return { id: count(entry.id, `${where} id`), name: text(entry, "name"), isThing: entry.is_thing === true, color };
   });
 }

@@ -47,7 +47,8 @@ function toHls(color: Triple): Triple {
   const lightness = (high + low) / 2;
   if (range === 0) return [0, lightness, 0];
   const saturation = lightness <= 0.5 ? range / (high + low) : range / (2 - high - low);
-  const turn = red === high ? (green - blue) / range : green === high ? 2 + (blue - red) / range : 4 + (red - green) / range;
+  const turn =
+    red === high ? (green - blue) / range : green === high ? 2 + (blue - red) / range : 4 + (red - green) / range;
   return [modulo(turn / 6, 1), lightness, saturation];
 }
 

@@ -41,7 +41,10 @@ async function bitmapOf(source: Blob | ImageBitmap | ImageData): Promise<ImageBi
 }
 
 function draw(bitmap: ImageBitmap, factor: number): ImageData {
-  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * factor))) as [number, number];
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * factor))) as [
+    number,
+    number,
+  ];
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (context === null) throw new MaskConverError("this browser cannot draw in a worker; use a newer one");
   context.fillStyle = "#fff";

@@ -11,7 +11,10 @@ export async function fetchModel(
   onProgress: Progress = () => {},
 ): Promise<{ name: string; bytes: Uint8Array<ArrayBuffer> }> {
   if (model instanceof Blob) {
-    return { name: model instanceof File ? model.name : "model", bytes: await read(model.stream(), model.size, onProgress) };
+    return {
+      name: model instanceof File ? model.name : "model",
+      bytes: await read(model.stream(), model.size, onProgress),
+    };
   }
   const url = new URL(model, location.href);
   const name = decodeURIComponent(url.pathname.split("/").pop() || url.host);
@@ -31,7 +34,11 @@ export async function fetchModel(
   }
 }
 
-async function read(stream: ReadableStream<Uint8Array>, total: number, onProgress: Progress): Promise<Uint8Array<ArrayBuffer>> {
+async function read(
+  stream: ReadableStream<Uint8Array>,
+  total: number,
+  onProgress: Progress,
+): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array[] = [];
   let length = 0;
   const reader = stream.getReader();

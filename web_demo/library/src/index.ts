@@ -5,5 +5,14 @@ export type { Progress } from "./fetch_model.js";
 export type { Segment } from "./panoptic.js";
 export type { Timings } from "./pipeline.js";
 export { type CocoAnnotation, type OverlayOptions, PanopticResult } from "./result.js";
-export { type Backend, findGpu, type Got, type GpuInfo, hasRelaxedSimd, type Output, type Outputs, type RuntimeName } from "./runtime.js";
+export {
+  type Backend,
+  findGpu,
+  type Got,
+  type GpuInfo,
+  hasRelaxedSimd,
+  type Output,
+  type Outputs,
+  type RuntimeName,
+} from "./runtime.js";
 export { type ImageInput, type LoadOptions, Segmenter, type SegmentOptions } from "./segmenter.js";

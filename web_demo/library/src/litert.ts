@@ -23,7 +23,11 @@ export async function openLiteRt({ name, bytes, card }: ModelFile, wish: Wish): 
     },
   });
   await loadLiteRt(wish.wasm, { threads: threads > 1 });
-  const options = { accelerator: wish.backend, cpuOptions: { numThreads: threads }, gpuOptions: { precision: "fp32" } } as const;
+  const options = {
+    accelerator: wish.backend,
+    cpuOptions: { numThreads: threads },
+    gpuOptions: { precision: "fp32" },
+  } as const;
   const compile = async () => loadAndCompile(wish.backend === "wasm" ? widenWeights(bytes) : bytes, options);
   const model = await compile().catch((error: unknown) => {
     throw new MaskConverError(`${name}: LiteRT cannot load it (${reasonOf(error)}); convert it again`);

@@ -61,7 +61,11 @@ export function merge(proposals: Proposals, letterbox: Letterbox | null, rule: M
     : soft(logits, scores, [proposals.height, proposals.width], letterbox, rule);
   const categories = Int32Array.from(order, (k, rank) => (winners.kept[rank] ? (proposals.classes[k] as number) : 0));
   const instances = categories.map((id, rank) => (rule.things.has(id) ? rank + 1 : 0));
-  const maps = { size: winners.size, categories: lookUp(categories, winners.ids), instances: lookUp(instances, winners.ids) };
+  const maps = {
+    size: winners.size,
+    categories: lookUp(categories, winners.ids),
+    instances: lookUp(instances, winners.ids),
+  };
   return rule.hardSigmoid && letterbox !== null ? restoreMaps(maps, letterbox) : maps;
 }
 
@@ -87,7 +91,13 @@ interface Winners {
   readonly kept: readonly boolean[];
 }
 
-function soft(logits: Float32Array, scores: Float32Array, maskSize: Size, box: Letterbox | null, rule: MergeRule): Winners {
+function soft(
+  logits: Float32Array,
+  scores: Float32Array,
+  maskSize: Size,
+  box: Letterbox | null,
+  rule: MergeRule,
+): Winners {
   const canvas = canvasOf(box, rule);
   const [extent, size] = box === null ? [canvas, canvas] : [box.extent, box.imageSize];
   if (scores.length === 0) return { size, ids: new Uint16Array(size[0] * size[1]), kept: [] };
@@ -120,7 +130,10 @@ function hard(logits: Float32Array, scores: Float32Array, size: Size, rule: Merg
     }
   });
   if (scores.length > 0) for (const k of ids) areas[k] = (areas[k] as number) + 1;
-  const kept = Array.from(areas, (area, k) => area > rule.smallAreaThreshold && winsEnough(area, ownAreas[k] as number, rule));
+  const kept = Array.from(
+    areas,
+    (area, k) => area > rule.smallAreaThreshold && winsEnough(area, ownAreas[k] as number, rule),
+  );
   return { size, ids, kept };
 }
 

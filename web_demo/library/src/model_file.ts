@@ -27,7 +27,9 @@ export function readModel(bytes: Uint8Array<ArrayBuffer>, name: string): ModelFi
   const metadata = metadataOf(bytes, format, name);
   const text = metadata.get(CARD_KEY);
   if (text === undefined) {
-    throw new MaskConverError(`${name}: carries no model card; convert the checkpoint with \`maskconver-mobile convert\``);
+    throw new MaskConverError(
+      `${name}: carries no model card; convert the checkpoint with \`maskconver-mobile convert\``,
+    );
   }
   const card = parseCard(new TextDecoder().decode(text), name);
   return { name, bytes, format, card, tail: card.level === "heads" ? tailOf(metadata, format, name) : null };
@@ -36,7 +38,8 @@ export function readModel(bytes: Uint8Array<ArrayBuffer>, name: string): ModelFi
 function formatOf(bytes: Uint8Array, name: string): Format {
   const identifier = new TextDecoder("latin1").decode(bytes.subarray(4, 8));
   if (identifier === "TFL3") return "tflite";
-  if (identifier === "ORTM") throw new MaskConverError(`${name}: is an .ort file; give the .onnx file it was made from`);
+  if (identifier === "ORTM")
+    throw new MaskConverError(`${name}: is an .ort file; give the .onnx file it was made from`);
   if (bytes[0] === 0x3c) throw new MaskConverError(`${name}: is a web page and no model; check its address`);
   return "onnx";
 }

@@ -43,7 +43,10 @@ function readNpy(file: Uint8Array): FloatArray {
   const start = 10 + view.getUint16(8, true);
   const match = HEADER.exec(new TextDecoder("latin1").decode(file.subarray(10, start)));
   if (file[0] !== 0x93 || file[6] !== 1 || match === null) throw new RangeError("no float32 array");
-  const shape = (match.groups?.shape ?? "").split(",").filter((part) => part.trim() !== "").map(Number);
+  const shape = (match.groups?.shape ?? "")
+    .split(",")
+    .filter((part) => part.trim() !== "")
+    .map(Number);
   const count = shape.reduce((product, side) => product * side, 1);
   if (file.length !== start + 4 * count) throw new RangeError(`shape ${shape}`);
   return { shape, data: new Float32Array(file.slice(start).buffer) };

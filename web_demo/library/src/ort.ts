@@ -8,7 +8,8 @@ import { hasRelaxedSimd, type Output, type Outputs, type Runtime, type Wish } fr
 declare const ORT_VERSION: string;
 
 export async function openOrt({ name, bytes, card }: ModelFile, wish: Wish): Promise<Runtime> {
-  if (wish.backend === "webgpu") throw new MaskConverError("ONNX Runtime runs on the CPU here; WebGPU takes .tflite files");
+  if (wish.backend === "webgpu")
+    throw new MaskConverError("ONNX Runtime runs on the CPU here; WebGPU takes .tflite files");
   ort.env.wasm.wasmPaths = wish.wasm;
   ort.env.wasm.numThreads = wish.threads;
   ort.env.logLevel = "error";
@@ -18,14 +19,20 @@ export async function openOrt({ name, bytes, card }: ModelFile, wish: Wish): Pro
   const dtype = card.inputType === "uint8" ? "uint8" : "float32";
   const shape = [1, ...card.inputSize, 3];
   const [input] = session.inputMetadata;
-  if (input?.isTensor !== true || [input.name, input.type, ...input.shape].join() !== ["image", dtype, ...shape].join()) {
+  if (
+    input?.isTensor !== true ||
+    [input.name, input.type, ...input.shape].join() !== ["image", dtype, ...shape].join()
+  ) {
     throw new MaskConverError(`${name}: its input does not fit its card; convert it again`);
   }
 
   async function run(image: InputTensor): Promise<Outputs> {
     const outputs = await session.run({ image: new ort.Tensor(dtype, image as Float32Array, shape) });
     return new Map(
-      Object.entries(outputs).map(([key, tensor]) => [key, { shape: tensor.dims, data: tensor.data as Output["data"] }]),
+      Object.entries(outputs).map(([key, tensor]) => [
+        key,
+        { shape: tensor.dims, data: tensor.data as Output["data"] },
+      ]),
     );
   }
 

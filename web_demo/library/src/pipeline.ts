@@ -17,7 +17,12 @@ export interface Answer extends Panoptic {
 }
 
 /** Segment a picture; `decodeMs` is what decoding took. The answer has the size of what is shown. */
-export async function segmentPicture(model: ModelFile, runtime: Runtime, picture: Picture, decodeMs: number): Promise<Answer> {
+export async function segmentPicture(
+  model: ModelFile,
+  runtime: Runtime,
+  picture: Picture,
+  decodeMs: number,
+): Promise<Answer> {
   const { card } = model;
   const times = [performance.now()];
   const { tensor, letterbox } = preprocess(picture.pixels, card);
@@ -56,7 +61,10 @@ function mapsOf(outputs: Outputs, card: ModelCard, letterbox: Letterbox, shown: 
   const scores = floats(outputs, "scores", 2, name);
   if (classes.data.length !== scores.data.length) throw unfit(name);
   if (card.level === "panoptic") {
-    const [categories, instances] = [integers(outputs, "category_map", 3, name), integers(outputs, "instance_map", 3, name)];
+    const [categories, instances] = [
+      integers(outputs, "category_map", 3, name),
+      integers(outputs, "instance_map", 3, name),
+    ];
     const [, height = 0, width = 0] = categories.shape;
     if (instances.shape.join() !== categories.shape.join()) throw unfit(name);
     const whole: Maps = { size: [height, width], categories: categories.data, instances: instances.data };
@@ -65,7 +73,14 @@ function mapsOf(outputs: Outputs, card: ModelCard, letterbox: Letterbox, shown: 
   const logits = floats(outputs, "mask_logits", 4, name);
   const [, height = 0, width = 0, count = 0] = logits.shape;
   if (count !== scores.data.length) throw unfit(name);
-  const proposals: Proposals = { height, width, count, logits: logits.data, scores: scores.data, classes: classes.data };
+  const proposals: Proposals = {
+    height,
+    width,
+    count,
+    logits: logits.data,
+    scores: scores.data,
+    classes: classes.data,
+  };
   const rule = ruleOf(card);
   // A reduced copy keeps what the whole image would.
   const [full, reduced] = [letterbox, shown].map(({ imageSize }) =>
@@ -80,13 +95,23 @@ function headMap(outputs: Outputs, key: string, name: string): HeadMap {
   return { shape: shape.slice(1) as [number, number, number], data };
 }
 
-function floats(outputs: Outputs, key: string, rank: number, name: string): { shape: readonly number[]; data: Float32Array } {
+function floats(
+  outputs: Outputs,
+  key: string,
+  rank: number,
+  name: string,
+): { shape: readonly number[]; data: Float32Array } {
   const { shape, data } = output(outputs, key, rank, name);
   if (!(data instanceof Float32Array)) throw unfit(name);
   return { shape, data };
 }
 
-function integers(outputs: Outputs, key: string, rank: number, name: string): { shape: readonly number[]; data: Int32Array } {
+function integers(
+  outputs: Outputs,
+  key: string,
+  rank: number,
+  name: string,
+): { shape: readonly number[]; data: Int32Array } {
   const { shape, data } = output(outputs, key, rank, name);
   if (!(data instanceof Int32Array)) throw unfit(name);
   return { shape, data };
@@ -94,7 +119,8 @@ function integers(outputs: Outputs, key: string, rank: number, name: string): { 
 
 function output(outputs: Outputs, key: string, rank: number, name: string): Output {
   const found = outputs.get(key);
-  const complete = found?.shape.length === rank && found.shape.reduce((product, side) => product * side, 1) === found.data.length;
+  const complete =
+    found?.shape.length === rank && found.shape.reduce((product, side) => product * side, 1) === found.data.length;
   if (found === undefined || !complete) throw unfit(name);
   return found;
 }

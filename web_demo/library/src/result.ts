@@ -74,7 +74,10 @@ export class PanopticResult {
     for (let i = 0; i < map.length; i++) {
       const color = colors[map[i] as number];
       const edge = (i % width > 0 && map[i] !== map[i - 1]) || (i >= width && map[i] !== map[i - width]);
-      if (edge && (color !== undefined || (highlight !== null && (map[i - 1] === highlight || map[i - width] === highlight)))) {
+      if (
+        edge &&
+        (color !== undefined || (highlight !== null && (map[i - 1] === highlight || map[i - width] === highlight)))
+      ) {
         target[i] = 0xffffffff;
         continue;
       }

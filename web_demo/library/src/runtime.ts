@@ -53,7 +53,11 @@ export async function findGpu(): Promise<GpuInfo | null> {
   if (!adapter) return null;
   const { vendor, architecture, description } = adapter.info;
   const fallback = adapter.info.isFallbackAdapter || (adapter as { isFallbackAdapter?: boolean }).isFallbackAdapter;
-  return { vendor, architecture, software: fallback === true || SOFTWARE.test(`${vendor} ${architecture} ${description}`) };
+  return {
+    vendor,
+    architecture,
+    software: fallback === true || SOFTWARE.test(`${vendor} ${architecture} ${description}`),
+  };
 }
 
 /** Whether the engine has relaxed SIMD: the smallest module with one such instruction. */

@@ -68,7 +68,8 @@ export class Segmenter {
     if (options.runtime !== undefined && options.runtime !== "auto" && options.runtime !== runtime) {
       throw new MaskConverError(`${name}: runtime ${options.runtime} does not take .${file.format} files`);
     }
-    const engine = options.engine === undefined ? new URL("engine/", moduleUrl()) : new URL(options.engine, location.href);
+    const engine =
+      options.engine === undefined ? new URL("engine/", moduleUrl()) : new URL(options.engine, location.href);
     const { wishes, notes } = await plan(file, options, new URL("wasm/", engine).href);
     for (const [i, wish] of wishes.entries()) {
       const segmenter = new Segmenter(new Worker(new URL(WORKERS[runtime], engine)), file, notes);
@@ -130,7 +131,8 @@ async function plan(file: ModelFile, options: LoadOptions, wasm: string): Promis
   const backend = options.backend ?? "auto";
   const threads = options.threads ?? Math.min(4, navigator.hardwareConcurrency || 1);
   const wishes: Wish[] = [];
-  if (backend === "webgpu" || (backend === "auto" && (await gpuIsBetter(file)))) wishes.push({ backend: "webgpu", threads: 1, wasm });
+  if (backend === "webgpu" || (backend === "auto" && (await gpuIsBetter(file))))
+    wishes.push({ backend: "webgpu", threads: 1, wasm });
   if (threads > 1 && crossOriginIsolated) wishes.push({ backend: "wasm", threads, wasm });
   else if (threads > 1) notes.push(`${threads} threads need a cross-origin isolated page; one thread is used`);
   return { wishes: [...wishes, { backend: "wasm", threads: 1, wasm }], notes };

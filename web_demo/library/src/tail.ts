@@ -102,7 +102,8 @@ function dense(input: Float32Array, layer: number, { size, kernels, biases }: Ta
   const output = Float64Array.from(biases.subarray(layer * size, (layer + 1) * size));
   for (let i = 0; i < size; i++) {
     const start = (layer * size + i) * size;
-    for (let j = 0; j < size; j++) output[j] = (output[j] as number) + (input[i] as number) * (kernels[start + j] as number);
+    for (let j = 0; j < size; j++)
+      output[j] = (output[j] as number) + (input[i] as number) * (kernels[start + j] as number);
   }
   return Float32Array.from(output);
 }

@@ -115,7 +115,10 @@ export class TiledMasks {
       for (let column = 0; column < this.columns.tiles; column++) {
         const tile = this.tile(row, column);
         const { point } = tile;
-        visit(tile, positive(point) + positive(point + 1) + positive(point + this.width) + positive(point + this.width + 1));
+        visit(
+          tile,
+          positive(point) + positive(point + 1) + positive(point + this.width) + positive(point + this.width + 1),
+        );
       }
     }
   }

@@ -70,7 +70,8 @@ function castsIn(view: DataView, model: number, graph: number, buffers: Vector):
     const tensor = follow(view, tensors.start + 4 * from);
     const buffer = number(view, tensor, 2);
     if (buffer >= buffers.length) throw new RangeError(`buffer ${buffer}`);
-    if (buffer > 0 && byte(view, tensor, 1) === FLOAT16) found.push({ operator: i, from, to, buffer, type: field(view, tensor, 1) });
+    if (buffer > 0 && byte(view, tensor, 1) === FLOAT16)
+      found.push({ operator: i, from, to, buffer, type: field(view, tensor, 1) });
   }
   return found;
 }
@@ -83,7 +84,8 @@ function appendBuffer(file: Uint8Array<ArrayBuffer>, at: number, half: Uint8Arra
   view.setUint32(at + 12, values - 4 - (at + 12), true);
   view.setUint32(values - 4, 2 * half.length, true);
   const source = viewOf(half);
-  for (let i = 0; i < half.length >> 1; i++) view.setFloat32(values + 4 * i, table[source.getUint16(2 * i, true)] as number, true);
+  for (let i = 0; i < half.length >> 1; i++)
+    view.setFloat32(values + 4 * i, table[source.getUint16(2 * i, true)] as number, true);
 }
 
 /** Let all consumers read the constants, and drop the operators that widened them. */

@@ -38,7 +38,10 @@ export function serve(open: Open): void {
     queue = queue.then(async () => {
       try {
         const answer = await handle(data);
-        scope.postMessage({ id: data.id, answer }, "image" in answer ? [answer.image.data.buffer, answer.map.buffer] : []);
+        scope.postMessage(
+          { id: data.id, answer },
+          "image" in answer ? [answer.image.data.buffer, answer.map.buffer] : [],
+        );
       } catch (error) {
         scope.postMessage({ id: data.id, error: reasonOf(error) }, []);
       }

@@ -21,7 +21,9 @@ for (const colorScheme of ["light", "dark"] as const) {
       await page.goto(demo + path);
       if (path === "") await segmentLabels(page);
       await page.evaluate(AXE);
-      const found = await page.evaluate(async () => (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run());
+      const found = await page.evaluate(async () =>
+        (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
+      );
       expect(found.violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])).toEqual([]);
     }
   });
@@ -33,7 +35,9 @@ for (const [width, height] of SIZES) {
     await page.goto(demo);
     await segmentLabels(page);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
-    const targets = page.locator("button:visible, select:visible, input[type=range]:visible, label.button:visible, a:visible");
+    const targets = page.locator(
+      "button:visible, select:visible, input[type=range]:visible, label.button:visible, a:visible",
+    );
     expect(await targets.count()).toBeGreaterThan(15);
     for (const target of await targets.all()) {
       const box = await target.boundingBox();

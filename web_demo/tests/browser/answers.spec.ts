@@ -51,7 +51,15 @@ function agreement(map: number[], expected: Int32Array): number {
   return map.filter((id, i) => id === expected[i]).length / map.length;
 }
 
-const EXACT = ["float32.tflite", "masks.onnx", "heads.tflite", "heads.onnx", "panoptic.tflite", "panoptic.onnx", "normalized.tflite"];
+const EXACT = [
+  "float32.tflite",
+  "masks.onnx",
+  "heads.tflite",
+  "heads.onnx",
+  "panoptic.tflite",
+  "panoptic.onnx",
+  "normalized.tflite",
+];
 const HALVED = ["float16.tflite", "float16.onnx"];
 
 test.beforeEach(async ({ page, host }) => {
@@ -66,10 +74,15 @@ for (const model of [...EXACT, ...HALVED]) {
     expect(found.notes).toEqual([]);
     expect(found.got).toMatchObject({ backend: "wasm", runtime: model.endsWith(".onnx") ? "onnx" : "litert" });
     expect(found.outputs.classes).toEqual(Array.from(fixture.array(answer.classes)));
-    fixture.array(answer.scores).forEach((score, i) => expect(Math.abs((found.outputs.scores?.[i] ?? 9) - score)).toBeLessThan(1e-5));
+    fixture
+      .array(answer.scores)
+      .forEach((score, i) => expect(Math.abs((found.outputs.scores?.[i] ?? 9) - score)).toBeLessThan(1e-5));
     if (answer.mask_logits !== undefined) {
       const logits = fixture.array(answer.mask_logits);
-      const worst = logits.reduce((most, logit, i) => Math.max(most, Math.abs(logit - (found.outputs.mask_logits?.[i] ?? 1e9))), 0);
+      const worst = logits.reduce(
+        (most, logit, i) => Math.max(most, Math.abs(logit - (found.outputs.mask_logits?.[i] ?? 1e9))),
+        0,
+      );
       expect(worst).toBeLessThan(1e-4);
     }
     expect(agreement(found.panoptic, fixture.array(answer.panoptic))).toBeGreaterThanOrEqual(0.9999);
@@ -85,11 +98,16 @@ test("int8.tflite gives Python's answer", async ({ page }) => {
   expect(found.labels).toEqual(answer.labels);
   expect(Object.values(found.timings).every((ms) => ms >= 0)).toBe(true);
   const { segments_info } = found.coco.annotation;
-  expect(segments_info.map(({ area }) => area).reduce((sum, area) => sum + area, 0)).toBe(found.panoptic.filter((id) => id > 0).length);
+  expect(segments_info.map(({ area }) => area).reduce((sum, area) => sum + area, 0)).toBe(
+    found.panoptic.filter((id) => id > 0).length,
+  );
   expect(found.coco.png.slice(1, 4)).toEqual([80, 78, 71]);
 });
 
-test("threads are used where the page is isolated, and missed in one line where it is not", async ({ page, plainHost }) => {
+test("threads are used where the page is isolated, and missed in one line where it is not", async ({
+  page,
+  plainHost,
+}) => {
   const load = (model: string, threads: number) =>
     page.evaluate(
       async ([address, count]) => {
@@ -108,7 +126,8 @@ test("threads are used where the page is isolated, and missed in one line where 
   await page.goto(`${plainHost.url}/blank/`);
   await page.waitForFunction(() => "web" in window);
   const notes = ["2 threads need a cross-origin isolated page; one thread is used"];
-  for (const model of ["int8.tflite", "float16.onnx"]) expect(await load(model, 2)).toEqual({ size, threads: 1, notes });
+  for (const model of ["int8.tflite", "float16.onnx"])
+    expect(await load(model, 2)).toEqual({ size, threads: 1, notes });
 });
 
 test("WebGPU is replaced by the CPU where there is none, and the notes say so", async ({ page }) => {
@@ -123,7 +142,9 @@ test("WebGPU is replaced by the CPU where there is none, and the notes say so", 
 test("what is wrong is one line", async ({ page }) => {
   const errorOf = (body: string) =>
     page.evaluate(async (source) => {
-      const work = new Function("web", `return (async () => { ${source} })()`) as (library: typeof Web) => Promise<unknown>;
+      const work = new Function("web", `return (async () => { ${source} })()`) as (
+        library: typeof Web,
+      ) => Promise<unknown>;
       return work(web).then(
         () => "no error",
         (error: Error) => `${error.name}: ${error.message}`,
@@ -133,10 +154,19 @@ test("what is wrong is one line", async ({ page }) => {
   const cases: [string, RegExp][] = [
     ['await web.Segmenter.load("/models/none.tflite")', /none\.tflite: localhost:\d+ answers 404; check the address$/],
     ['await web.Segmenter.load("/blank/index.html")', /index\.html: is a web page and no model; check its address$/],
-    ['await web.Segmenter.load("/models/int8.tflite", { runtime: "onnx" })', /int8\.tflite: runtime onnx does not take \.tflite files$/],
+    [
+      'await web.Segmenter.load("/models/int8.tflite", { runtime: "onnx" })',
+      /int8\.tflite: runtime onnx does not take \.tflite files$/,
+    ],
     ['await web.Segmenter.load("/models/int8.tflite", { engine: "/nowhere/" })', /the worker failed/],
-    ["await web.Segmenter.load(new Blob([new Uint8Array(9)]))", /model: is neither a TFLite nor an ONNX model, or is truncated or overwritten$/],
-    [`${load} await segmenter.segment(new File(["no"], "a.jpg"))`, /a\.jpg: is no image that this browser can read; save it again as JPEG or PNG$/],
+    [
+      "await web.Segmenter.load(new Blob([new Uint8Array(9)]))",
+      /model: is neither a TFLite nor an ONNX model, or is truncated or overwritten$/,
+    ],
+    [
+      `${load} await segmenter.segment(new File(["no"], "a.jpg"))`,
+      /a\.jpg: is no image that this browser can read; save it again as JPEG or PNG$/,
+    ],
     [`${load} segmenter.close(); await segmenter.segment(new ImageData(9, 9))`, /the segmenter was closed$/],
   ];
   for (const [body, message] of cases) {

@@ -62,6 +62,9 @@ export { expect } from "@playwright/test";
 
 /** Wait for an answer, and give the labels of its segments. */
 export async function segmentLabels(page: Page, timeout = 60_000): Promise<string[]> {
-  await page.getByRole("status").filter({ hasText: / segments? at / }).waitFor({ timeout });
+  await page
+    .getByRole("status")
+    .filter({ hasText: / segments? at / })
+    .waitFor({ timeout });
   return page.locator("#segments button").allInnerTexts();
 }

@@ -32,7 +32,12 @@ test("the camera is segmented until it is stopped", async ({ page, demo, context
   await expect(button).toHaveAttribute("aria-pressed", "true");
   await expect(page.getByRole("status")).toContainText(`at ${WIDTH}x${HEIGHT}`);
   const brightness = await page.locator("canvas").evaluate((canvas: HTMLCanvasElement) => {
-    const at = (y: number) => canvas.getContext("2d")?.getImageData(320, y, 1, 1).data.slice(0, 3).reduce((sum, value) => sum + value, 0) ?? 0;
+    const at = (y: number) =>
+      canvas
+        .getContext("2d")
+        ?.getImageData(320, y, 1, 1)
+        .data.slice(0, 3)
+        .reduce((sum, value) => sum + value, 0) ?? 0;
     return [at(20), at(460)];
   });
   expect(brightness[0]).toBeGreaterThan(brightness[1] as number);
@@ -50,5 +55,7 @@ test("a camera that is refused says what to do", async ({ page, demo, context })
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", "NotAllowedError"));
   });
   await page.getByRole("button", { name: "Camera", exact: true }).click();
-  await expect(page.getByRole("alert")).toHaveText("the camera was refused; allow it for this page in the browser's settings");
+  await expect(page.getByRole("alert")).toHaveText(
+    "the camera was refused; allow it for this page in the browser's settings",
+  );
 });

@@ -5,7 +5,12 @@ import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const FOLDERS = { "/some/folder/": "dist", "/library/": "library/dist", "/models/": "out/fixtures/models", "/blank/": "tests/browser/blank" };
+const FOLDERS = {
+  "/some/folder/": "dist",
+  "/library/": "library/dist",
+  "/models/": "out/fixtures/models",
+  "/blank/": "tests/browser/blank",
+};
 const TYPES: Record<string, string> = {
   ".html": "text/html",
   ".js": "text/javascript",
@@ -33,7 +38,11 @@ export class Host {
       const size = statSync(file, { throwIfNoEntry: false })?.size;
       if (size === undefined) return response.writeHead(404).end();
       this.sent.push({ path, bytes: size });
-      const headers = { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream", "Content-Length": size, "Access-Control-Allow-Origin": "*" };
+      const headers = {
+        "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
+        "Content-Length": size,
+        "Access-Control-Allow-Origin": "*",
+      };
       response.writeHead(200, { ...headers, ...(this.isolated ? ISOLATED : {}) });
       return createReadStream(file).pipe(response);
     });

@@ -13,11 +13,17 @@ test("a host without headers: the page isolates itself and has threads", async (
   await expect(page.locator("#got")).toContainText(/CPU, [2-4] threads\./);
 });
 
-test("a host without headers, and a browser without service workers: one thread, and the page says so", async ({ page, plainDemo, context }) => {
+test("a host without headers, and a browser without service workers: one thread, and the page says so", async ({
+  page,
+  plainDemo,
+  context,
+}) => {
   await context.addInitScript(() => Object.defineProperty(navigator, "serviceWorker", { value: undefined }));
   await page.goto(`${plainDemo}#threads=2`);
   expect((await segmentLabels(page)).length).toBe(3);
-  await expect(page.locator("#got")).toContainText("CPU, 1 thread. Note: 2 threads need a cross-origin isolated page; one thread is used.");
+  await expect(page.locator("#got")).toContainText(
+    "CPU, 1 thread. Note: 2 threads need a cross-origin isolated page; one thread is used.",
+  );
 });
 
 for (const kind of ["demo", "plainDemo"] as const) {
@@ -35,7 +41,10 @@ for (const kind of ["demo", "plainDemo"] as const) {
 
 test("`maskconver-mobile web --https` isolates the page, with a model of one's own", async ({ browser }) => {
   const options = ["--https", "--port", "0", "--site", "dist", "--model", "out/fixtures/models/panoptic.tflite"];
-  const server = spawn(PYTHON, ["-m", "maskconver_mobile", "web", ...options], { cwd: DEMO, stdio: ["ignore", "pipe", "inherit"] });
+  const server = spawn(PYTHON, ["-m", "maskconver_mobile", "web", ...options], {
+    cwd: DEMO,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   try {
     const said = await new Promise<string>((resolve) => {
       let text = "";

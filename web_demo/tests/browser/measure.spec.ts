@@ -7,10 +7,14 @@ import { expect, PYTHON, segmentLabels, test } from "./base.js";
 
 const OUT = fileURLToPath(new URL("../../out/reports/", import.meta.url));
 
-const benchmark = (...values: string[]) => execFileSync(PYTHON, ["-m", "maskconver_mobile", "benchmark", ...values], { cwd: OUT, encoding: "utf8" });
+const benchmark = (...values: string[]) =>
+  execFileSync(PYTHON, ["-m", "maskconver_mobile", "benchmark", ...values], { cwd: OUT, encoding: "utf8" });
 
 async function saveReport(page: Page, name: string): Promise<string> {
-  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save the report" }).click()]);
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Save the report" }).click(),
+  ]);
   mkdirSync(OUT, { recursive: true });
   writeFileSync(OUT + name, readFileSync(await download.path()));
   return readFileSync(OUT + name, "utf8");
@@ -29,10 +33,22 @@ test("a link measures after one tap, and Python reads the report", async ({ page
   await page.getByRole("button", { name: "Copy" }).click();
   const text = await saveReport(page, "web.json");
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(text);
-  const { results, machines } = JSON.parse(text) as { results: Record<string, unknown>[]; machines: Record<string, unknown>[] };
-  expect(results[0]).toMatchObject({ model: "int8.tflite", runtime: "litert.js", runner: "browser", accelerator: "cpu", threads: 2 });
+  const { results, machines } = JSON.parse(text) as {
+    results: Record<string, unknown>[];
+    machines: Record<string, unknown>[];
+  };
+  expect(results[0]).toMatchObject({
+    model: "int8.tflite",
+    runtime: "litert.js",
+    runner: "browser",
+    accelerator: "cpu",
+    threads: 2,
+  });
   expect((results[0]?.samples_ms as number[]).length).toBeGreaterThanOrEqual(30);
-  expect(machines[0]).toMatchObject({ emulated: false, environment: { isolated: true, agreement: expect.any(Number) } });
+  expect(machines[0]).toMatchObject({
+    emulated: false,
+    environment: { isolated: true, agreement: expect.any(Number) },
+  });
   expect(benchmark("compare", "web.json", "web.json")).toContain("no difference");
   benchmark("report", "web.json", "--output", "web.html");
   expect(readFileSync(`${OUT}web.html`, "utf8")).toContain("int8.tflite, litert.js, 2 threads");

@@ -24,7 +24,10 @@ async function give(page: Page, kind: "drop" | "paste", file: string, type: stri
       const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
       const data = new DataTransfer();
       data.items.add(new File([bytes], name, { type: mime }));
-      const given = event === "drop" ? new DragEvent("drop", { dataTransfer: data, bubbles: true }) : new ClipboardEvent("paste", { clipboardData: data, bubbles: true });
+      const given =
+        event === "drop"
+          ? new DragEvent("drop", { dataTransfer: data, bubbles: true })
+          : new ClipboardEvent("paste", { clipboardData: data, bubbles: true });
       document.body.dispatchEvent(given);
     },
     [kind, content, file.split("/").pop() as string, type] as const,
@@ -38,7 +41,9 @@ test("a sample is segmented without a click, with little to load", async ({ page
   await expect(got(page)).toContainText("Got: int8.tflite, LiteRT.js");
   await expect(page.locator("canvas")).toHaveAttribute("aria-label", /^Picture with 3 segments: person \d/);
   const names = new Set(host.sent.map(({ path }) => path));
-  const bytes = [...names].filter((path) => !path.endsWith(".tflite")).map((path) => host.sent.find((file) => file.path === path)?.bytes ?? 0);
+  const bytes = [...names]
+    .filter((path) => !path.endsWith(".tflite"))
+    .map((path) => host.sent.find((file) => file.path === path)?.bytes ?? 0);
   expect(bytes.reduce((sum, count) => sum + count, 0)).toBeLessThan(10_000_000);
 });
 
@@ -54,7 +59,9 @@ test("photographs come from the samples, a file, a drop and a paste", async ({ p
   await give(page, "paste", `${photos}camera.jpg`, "image/jpeg");
   await expect(status(page)).toContainText("at 512x512");
   await page.locator("#file").setInputFiles({ name: "no.jpg", mimeType: "image/jpeg", buffer: Buffer.from("no") });
-  await expect(page.getByRole("alert")).toHaveText("no.jpg: is no image that this browser can read; save it again as JPEG or PNG");
+  await expect(page.getByRole("alert")).toHaveText(
+    "no.jpg: is no image that this browser can read; save it again as JPEG or PNG",
+  );
 });
 
 test("a segment is highlighted by its row, by keyboard, and on the picture", async ({ page, demo }) => {
@@ -96,7 +103,9 @@ test("the runtimes and threads are chosen with a plain switch, and kept in the a
 test("WebGPU that is not there is replaced, and the page says so", async ({ page, demo }) => {
   await page.goto(`${demo}#backend=webgpu`);
   await segmentLabels(page);
-  await expect(got(page)).toContainText(/Asked: any model, any runtime, WebGPU.*Got: float16\.tflite, LiteRT\.js .* CPU.*Note: WebGPU did not work: /);
+  await expect(got(page)).toContainText(
+    /Asked: any model, any runtime, WebGPU.*Got: float16\.tflite, LiteRT\.js .* CPU.*Note: WebGPU did not work: /,
+  );
 });
 
 test("when a runtime fails the other one is used, and the page says so", async ({ page, demo, context }) => {
@@ -104,7 +113,9 @@ test("when a runtime fails the other one is used, and the page says so", async (
   await context.route("**/litert_wasm*", (route) => route.abort());
   await page.goto(demo);
   expect(await segmentLabels(page)).toEqual(answers["float16.onnx"]?.labels);
-  await expect(got(page)).toContainText(/Got: float16\.onnx, ONNX Runtime Web.*Note: int8 with LiteRT\.js did not work: /);
+  await expect(got(page)).toContainText(
+    /Got: float16\.onnx, ONNX Runtime Web.*Note: int8 with LiteRT\.js did not work: /,
+  );
 });
 
 test("a model of one's own comes by file, or by address after consent", async ({ page, demo, plainHost }) => {
@@ -113,8 +124,12 @@ test("a model of one's own comes by file, or by address after consent", async ({
   await page.locator("#model-file").setInputFiles(`${models}heads.onnx`);
   await expect(got(page)).toContainText("Got: heads.onnx");
   expect(await segmentLabels(page)).toEqual(answers["heads.onnx"]?.labels);
-  await page.locator("#model-file").setInputFiles({ name: "bad.tflite", mimeType: "", buffer: Buffer.from("bad model") });
-  await expect(page.getByRole("alert")).toHaveText("bad.tflite: is neither a TFLite nor an ONNX model, or is truncated or overwritten");
+  await page
+    .locator("#model-file")
+    .setInputFiles({ name: "bad.tflite", mimeType: "", buffer: Buffer.from("bad model") });
+  await expect(page.getByRole("alert")).toHaveText(
+    "bad.tflite: is neither a TFLite nor an ONNX model, or is truncated or overwritten",
+  );
 
   plainHost.sent.length = 0;
   await page.goto(`${demo}#model=${encodeURIComponent(`${plainHost.url}/models/panoptic.tflite`)}`);
@@ -140,7 +155,9 @@ test("the picture and both COCO files can be saved", async ({ page, demo }) => {
     categories: { id: number; name: string }[];
     images: unknown;
   };
-  expect(annotations[0]?.segments_info.map((entry) => categories.find(({ id }) => id === entry.category_id)?.name)).toEqual(labels);
+  expect(
+    annotations[0]?.segments_info.map((entry) => categories.find(({ id }) => id === entry.category_id)?.name),
+  ).toEqual(labels);
   expect(images).toEqual([{ id: 1, file_name: "astronaut.jpg", height: 512, width: 512 }]);
   const map = await saved("Save COCO map");
   expect(map.name).toBe(annotations[0]?.file_name);

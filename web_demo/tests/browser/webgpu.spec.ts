@@ -3,12 +3,16 @@ import { Fixture } from "../unit/fixtures.js";
 import { expect, LAUNCH, segmentLabels, test } from "./base.js";
 
 const { cases: answers } = new Fixture<Record<string, { labels: string[] }>>("answers");
-test.use({ launchOptions: { ...LAUNCH, args: [...LAUNCH.args, "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] } });
+test.use({
+  launchOptions: { ...LAUNCH, args: [...LAUNCH.args, "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] },
+});
 
 test("LiteRT.js on WebGPU gives the CPU's answer, without times", async ({ page, demo }) => {
   await page.goto(`${demo}#backend=webgpu`);
   expect(await segmentLabels(page, 170_000)).toEqual(answers["float16.tflite"]?.labels);
-  await expect(page.locator("#got")).toContainText(/Got: float16\.tflite, LiteRT\.js .*, WebGPU \(google swiftshader, a program on the CPU\)\.$/);
+  await expect(page.locator("#got")).toContainText(
+    /Got: float16\.tflite, LiteRT\.js .*, WebGPU \(google swiftshader, a program on the CPU\)\.$/,
+  );
   await expect(page.getByRole("status")).not.toContainText(" ms");
   await expect(page.getByRole("status")).toContainText("its times are not shown");
 });

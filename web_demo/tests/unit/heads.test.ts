@@ -4,11 +4,16 @@ import { finishHeads, type HeadMap, readTail } from "../../library/src/tail.js";
 import { difference, Fixture, type Stored } from "./fixtures.js";
 
 type Name = "heatmap" | "embeddings" | "pixels" | "scores" | "logits";
-const fixture = new Fixture<Record<Name, Stored<"float32">> & { tail: Stored<"uint8">; classes: Stored<"int32"> }>("heads");
+const fixture = new Fixture<Record<Name, Stored<"float32">> & { tail: Stored<"uint8">; classes: Stored<"int32"> }>(
+  "heads",
+);
 const stored = fixture.cases;
 const archive = fixture.array(stored.tail);
 
-const mapOf = (name: Name): HeadMap => ({ shape: stored[name].shape as [number, number, number], data: fixture.array(stored[name]) });
+const mapOf = (name: Name): HeadMap => ({
+  shape: stored[name].shape as [number, number, number],
+  data: fixture.array(stored[name]),
+});
 
 test("the host's half of the network gives Python's proposals", () => {
   const tail = readTail(archive);

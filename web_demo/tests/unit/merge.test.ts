@@ -20,7 +20,15 @@ interface Case {
   categories: Stored<"int32">;
   instances: Stored<"int32">;
   panoptic: Stored<"int32">;
-  segments: { id: number; category_id: number; label: string; is_thing: boolean; score: number; area: number; bbox: number[] }[];
+  segments: {
+    id: number;
+    category_id: number;
+    label: string;
+    is_thing: boolean;
+    score: number;
+    area: number;
+    bbox: number[];
+  }[];
   colors: [number, number[]][];
 }
 
@@ -64,7 +72,14 @@ const RULE = { ...ruleOf(cases[0] as Case), overlapThreshold: 0, smallAreaThresh
 function flat(logit: number, scores: number[], first = logit): Proposals {
   const [height, width, count] = [4, 4, scores.length];
   const logits = new Float32Array(height * width * count).fill(logit).fill(first, 0, count);
-  return { height, width, count, logits, scores: Float32Array.from(scores), classes: Int32Array.from(scores, (_, i) => i + 1) };
+  return {
+    height,
+    width,
+    count,
+    logits,
+    scores: Float32Array.from(scores),
+    classes: Int32Array.from(scores, (_, i) => i + 1),
+  };
 }
 
 test.each([

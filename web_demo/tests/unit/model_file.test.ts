@@ -102,7 +102,11 @@ test("other files are named for what they are", () => {
 });
 
 test("a protobuf with endless numbers or lengths ends", () => {
-  for (const bytes of [[255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255], [0x72, 255, 255, 255, 255, 255, 255, 255, 255, 127], [0x0b]]) {
+  for (const bytes of [
+    [255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255],
+    [0x72, 255, 255, 255, 255, 255, 255, 255, 255, 127],
+    [0x0b],
+  ]) {
     expect(refusal(() => open(Uint8Array.from(bytes)))).toContain("is neither");
   }
   expect(refusal(() => open(new Uint8Array(1 << 20)))).toContain("is neither");
@@ -122,27 +126,36 @@ describe("card", () => {
     expect(refusal(() => read({ schema: 3 }))).toContain("schema 3, newer than this page");
   });
 
-  test.each(Object.keys(card).filter((key) => !["source", "tools", "hard_sigmoid"].includes(key)))("without a good %s it is refused", (key) => {
-    for (const value of [null, undefined, {}, [], [1, 2, 3, 4], -1, true, "x".repeat(10_000)]) {
-      if (typeof value === "string" && typeof card[key] === "string" && !["level", "input_type"].includes(key)) continue;
-      if (value === -1 && key.endsWith("threshold")) continue;
-      if (Array.isArray(value) && value.length === 0 && key === "categories") continue;
-      expect(refusal(() => read({ [key]: value }))).toContain("malformed");
-    }
-  });
+  test.each(Object.keys(card).filter((key) => !["source", "tools", "hard_sigmoid"].includes(key)))(
+    "without a good %s it is refused",
+    (key) => {
+      for (const value of [null, undefined, {}, [], [1, 2, 3, 4], -1, true, "x".repeat(10_000)]) {
+        if (typeof value === "string" && typeof card[key] === "string" && !["level", "input_type"].includes(key))
+          continue;
+        if (value === -1 && key.endsWith("threshold")) continue;
+        if (Array.isArray(value) && value.length === 0 && key === "categories") continue;
+        expect(refusal(() => read({ [key]: value }))).toContain("malformed");
+      }
+    },
+  );
 
   test.each(["", "{", "null", "[]", "7", '"card"', "[".repeat(100_000)])("%.12s is no card", (text) => {
     expect(refusal(() => parseCard(text, "x"))).not.toBeNull();
   });
 
-  test.each([{ id: 0 }, { id: 1.5 }, { id: 1e9 }, { name: 3 }, { color: [1, 2] }, { color: [1, 2, 256] }, { color: ["1", 2, 3] }])(
-    "a category with %o is refused",
-    (change) => {
-      const good = { id: 1, name: "cat", is_thing: true, color: [1, 2, 3] };
-      expect(read({ categories: [good] }).categories.length).toBe(1);
-      expect(refusal(() => read({ categories: [{ ...good, ...change }] }))).toContain("malformed");
-    },
-  );
+  test.each([
+    { id: 0 },
+    { id: 1.5 },
+    { id: 1e9 },
+    { name: 3 },
+    { color: [1, 2] },
+    { color: [1, 2, 256] },
+    { color: ["1", 2, 3] },
+  ])("a category with %o is refused", (change) => {
+    const good = { id: 1, name: "cat", is_thing: true, color: [1, 2, 3] };
+    expect(read({ categories: [good] }).categories.length).toBe(1);
+    expect(refusal(() => read({ categories: [{ ...good, ...change }] }))).toContain("malformed");
+  });
 });
 
 /** Random numbers in 0..1, the same in every run (mulberry32). */

@@ -30,7 +30,11 @@ describe("settings", () => {
 });
 
 describe("models", () => {
-  const listed: ListedModel[] = ["int8.tflite", "float16.tflite", "onnx.onnx"].map((url) => ({ name: url.split(".")[0] as string, url, label: url }));
+  const listed: ListedModel[] = ["int8.tflite", "float16.tflite", "onnx.onnx"].map((url) => ({
+    name: url.split(".")[0] as string,
+    url,
+    label: url,
+  }));
   const order = (settings: object) => candidates(listed, { ...AUTO, ...settings }).order.map(({ name }) => name);
 
   test("what is taken, and what is tried when it fails", () => {
@@ -57,7 +61,11 @@ describe("models", () => {
 });
 
 test("statistics are those of Python", () => {
-  const cases = JSON.parse(readFileSync(`${OUT}fixtures/statistics.json`, "utf8")) as { samples: number[]; drift: number; statistics: Record<string, number> }[];
+  const cases = JSON.parse(readFileSync(`${OUT}fixtures/statistics.json`, "utf8")) as {
+    samples: number[];
+    drift: number;
+    statistics: Record<string, number>;
+  }[];
   expect(cases.length).toBeGreaterThan(3);
   for (const { samples, statistics, drift: slower } of cases) {
     const found = summarize(samples) as unknown as Record<string, number>;
@@ -77,13 +85,25 @@ describe("report", () => {
     const card = { inputSize: [256, 256], level: "masks", target: "cpu", recipe: "int8" };
     const got = { runtime: "litert", version: "2", backend, threads: 1, relaxedSimd: true, gpu };
     const segmenter = { got, card, model: { name: "int8.tflite", bytes: new Uint8Array(9) }, notes: ["a note"] };
-    return reportOf(segmenter as unknown as Segmenter, AUTO, device, { loadMs: 5, firstInvokeMs: 50, samples, agreement: agreed });
+    return reportOf(segmenter as unknown as Segmenter, AUTO, device, {
+      loadMs: 5,
+      firstInvokeMs: 50,
+      samples,
+      agreement: agreed,
+    });
   };
 
   test("a program's times are marked as no GPU's", () => {
-    expect(make("webgpu", true, 1).machines[0]).toMatchObject({ emulated: true, warnings: ["its GPU is a program on the CPU"] });
+    expect(make("webgpu", true, 1).machines[0]).toMatchObject({
+      emulated: true,
+      warnings: ["its GPU is a program on the CPU"],
+    });
     expect(make("webgpu", false, 1).machines[0]).toMatchObject({ emulated: false, warnings: [] });
-    expect(make("wasm", false, 1).results[0]).toMatchObject({ accelerator: "cpu", runtime: "litert.js", recipe: "masks, cpu, int8" });
+    expect(make("wasm", false, 1).results[0]).toMatchObject({
+      accelerator: "cpu",
+      runtime: "litert.js",
+      recipe: "masks, cpu, int8",
+    });
   });
 
   test("wrong answers and slowing down are told first", () => {

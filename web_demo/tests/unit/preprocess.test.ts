@@ -35,7 +35,9 @@ test("a fourth channel changes nothing", () => {
   const { image, canvas } = cases[8] as (typeof cases)[number];
   const [height, width] = image.shape as [number, number, number];
   const rgb = fixture.array(image);
-  const rgba = Uint8Array.from({ length: height * width * 4 }, (_, i) => (i % 4 < 3 ? (rgb[Math.floor(i / 4) * 3 + (i % 4)] ?? 0) : 255));
+  const rgba = Uint8Array.from({ length: height * width * 4 }, (_, i) =>
+    i % 4 < 3 ? (rgb[Math.floor(i / 4) * 3 + (i % 4)] ?? 0) : 255,
+  );
   const card = { inputSize: canvas, inputType: "uint8", mean, std } as const;
   const three = preprocess({ data: rgb, height, width, channels: 3 }, card).tensor;
   const four = preprocess({ data: rgba, height, width, channels: 4 }, card).tensor;
