@@ -5,11 +5,13 @@ import { basename, dirname, join } from "node:path";
 import { build } from "vite";
 import { LIBRARY, packageFolder, REPOSITORY, ROOT, versionOf } from "./paths.js";
 
-const WORKERS = ["litert_worker", "ort_worker"];
+const WORKERS = ["litert_worker", "ort_worker", "ort_webgpu_worker"];
 const LITERT = ["litert_wasm_internal", "litert_wasm_compat_internal", "litert_wasm_threaded_internal"];
+// The build with JSPI is the only one with WebGPU that is small enough for every host.
+const ORT = ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.jspi"];
 const WASM = {
   "@litertjs/core": LITERT.flatMap((name) => [`wasm/${name}.js`, `wasm/${name}.wasm`]),
-  "onnxruntime-web": ["dist/ort-wasm-simd-threaded.mjs", "dist/ort-wasm-simd-threaded.wasm"],
+  "onnxruntime-web": ORT.flatMap((name) => [`dist/${name}.mjs`, `dist/${name}.wasm`]),
 };
 const common = {
   root: LIBRARY,

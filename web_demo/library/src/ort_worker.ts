@@ -1,4 +1,5 @@
-import { openOrt } from "./ort.js";
+import * as ort from "onnxruntime-web/wasm";
+import { ortOpener } from "./ort.js";
 import { serve } from "./worker.js";
 
-serve(openOrt);
+serve(ortOpener(ort, "wasm"));

@@ -28,7 +28,10 @@ export interface SegmentOptions {
 }
 
 const RUNTIMES: Record<Format, RuntimeName> = { tflite: "litert", onnx: "onnx" };
-const WORKERS: Record<RuntimeName, string> = { litert: "litert_worker.js", onnx: "ort_worker.js" };
+const WORKERS: Record<RuntimeName, Record<Backend, string>> = {
+  litert: { wasm: "litert_worker.js", webgpu: "litert_worker.js" },
+  onnx: { wasm: "ort_worker.js", webgpu: "ort_webgpu_worker.js" },
+};
 const INTEGER = /int8|int16/;
 const MAX_SIDE = 1280;
 
@@ -72,7 +75,7 @@ export class Segmenter {
       options.engine === undefined ? new URL("engine/", moduleUrl()) : new URL(options.engine, location.href);
     const { wishes, notes } = await plan(file, options, new URL("wasm/", engine).href);
     for (const [i, wish] of wishes.entries()) {
-      const segmenter = new Segmenter(new Worker(new URL(WORKERS[runtime], engine)), file, notes);
+      const segmenter = new Segmenter(new Worker(new URL(WORKERS[runtime][wish.backend], engine)), file, notes);
       try {
         segmenter.got = await segmenter.ask<"load">({ kind: "load", name, bytes, wish });
         return segmenter;

@@ -17,6 +17,15 @@ test("LiteRT.js on WebGPU gives the CPU's answer, without times", async ({ page,
   await expect(page.getByRole("status")).toContainText("its times are not shown");
 });
 
+test("ONNX Runtime on WebGPU gives the CPU's answer too", async ({ page, demo }) => {
+  test.setTimeout(420_000);
+  await page.goto(`${demo}#runtime=onnx&backend=webgpu`);
+  expect(await segmentLabels(page, 400_000)).toEqual(answers["float16.onnx"]?.labels);
+  await expect(page.locator("#got")).toContainText(
+    /Got: float16\.onnx, ONNX Runtime Web .*, WebGPU \(.*, a program on the CPU\)\.$/,
+  );
+});
+
 test("a program is not chosen by itself", async ({ page, demo }) => {
   await page.goto(`${demo}#model=float32`);
   await segmentLabels(page);
