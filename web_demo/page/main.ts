@@ -24,6 +24,8 @@ let loaded: Loaded | null = null;
 let ownModel: File | null = null;
 let photo: Blob | null = null;
 let photoName = "";
+/** Whether the next answer is the model's first. */
+let first = true;
 let builtIn: Blob | null = null;
 /** When a frame of the camera was last put into words. */
 let told = 0;
@@ -68,6 +70,7 @@ async function loadModel(): Promise<void> {
       else progress.removeAttribute("value");
       say(`Loading the model: ${megabytes(done)}${total > 0 ? ` of ${megabytes(total)}` : ""}`);
     });
+    first = true;
     element("got", "any").textContent = describeGot(settings, loaded);
   } finally {
     progress.hidden = true;
@@ -103,7 +106,8 @@ function show(result: PanopticResult): void {
 
 function tell(result: PanopticResult): void {
   for (const id of ["save-picture", "save-coco", "save-map"]) element(id, "button").disabled = false;
-  say(describeResult(result, loaded?.segmenter.got.gpu?.software === true));
+  say(describeResult(result, loaded?.segmenter.got.gpu?.software === true, first));
+  first = false;
 }
 
 async function measureNow(): Promise<void> {

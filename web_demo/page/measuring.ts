@@ -56,7 +56,7 @@ export class Measuring {
       const fresh = await reload(loaded, settings);
       onLoaded(fresh);
       const { segmenter, loadMs, answer } = fresh;
-      const expected = answer === null ? null : ((await (await fetch(answer)).json()) as ExpectedMap);
+      const expected = answer === null ? null : await expectedMap(answer);
       const found = await measure(segmenter, loadMs, {
         photo,
         expected,
@@ -103,5 +103,14 @@ export class Measuring {
     } catch {
       this.say("This browser does not let the page copy; save the report instead");
     }
+  }
+}
+
+/** Null where it cannot be had, such as without a network. */
+async function expectedMap(address: string): Promise<ExpectedMap | null> {
+  try {
+    return (await (await fetch(address)).json()) as ExpectedMap;
+  } catch {
+    return null;
   }
 }

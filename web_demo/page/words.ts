@@ -22,18 +22,17 @@ export function describeGot({ model, runtime, backend, threads }: Settings, { se
   return [`Asked: ${asked}. Got: ${found}.`, ...notes.map((note) => `Note: ${note}.`)].join(" ");
 }
 
-export function describeResult({ size, timings, segments }: PanopticResult, software: boolean): string {
+export function describeResult({ size, timings, segments }: PanopticResult, software: boolean, first: boolean): string {
   const [height, width] = size;
   const what = `${plural(segments.length, "segment")} at ${width}x${height}`;
   if (software) return `${what}. The GPU is a program on the CPU here, so its times are not shown.`;
   const { decode, preprocess, invoke, merge } = timings;
   const total = decode + preprocess + invoke + merge;
-  return `${what} in ${ms(total)}: decode ${ms(decode)}, resize ${ms(preprocess)}, model ${ms(invoke)}, merge ${ms(merge)}`;
+  return `${what} in ${ms(total)}: decode ${ms(decode)}, resize ${ms(preprocess)}, model ${ms(invoke)}, merge ${ms(merge)}${first ? " (a first run is slow)" : ""}`;
 }
 
 export function describeAgreement(agreement: number | null): string {
-  if (agreement === null)
-    return "This model does not come with the page, so there is no expected answer to compare with.";
+  if (agreement === null) return "There is no expected answer to compare with.";
   return `The answer agrees with the expected one in ${percent(agreement)} of the photograph's pixels.`;
 }
 

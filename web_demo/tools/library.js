@@ -1,9 +1,10 @@
 /** Builds the library: one ES module with types, and the folder `engine` with the workers and the runtimes. */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync } from "node:fs";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { build } from "vite";
-import { LIBRARY, packageFolder, REPOSITORY, ROOT, versionOf } from "./paths.js";
+import { licensesText } from "./licenses.js";
+import { LIBRARY, packageFolder, ROOT, versionOf } from "./paths.js";
 
 const WORKERS = ["litert_worker", "ort_worker", "ort_webgpu_worker"];
 const LITERT = ["litert_wasm_internal", "litert_wasm_compat_internal", "litert_wasm_threaded_internal"];
@@ -42,7 +43,7 @@ export async function buildLibrary() {
   for (const [name, files] of Object.entries(WASM)) {
     for (const file of files) copyFileSync(join(packageFolder(name), file), join(wasm, basename(file)));
   }
-  copyFileSync(join(REPOSITORY, "LICENSE"), join(LIBRARY, "dist/LICENSE"));
+  writeFileSync(join(LIBRARY, "dist/LICENSES.txt"), licensesText());
   const compiler = join(dirname(packageFolder("typescript")), ".bin/tsc");
   execFileSync(compiler, ["-p", join(LIBRARY, "tsconfig.json")], { stdio: "inherit" });
 }

@@ -30,24 +30,38 @@ const INSIDE = {
     "Protocol Buffers (BSD-3-Clause), ONNX, FlatBuffers, Abseil, Eigen (MPL-2.0), GSL and SafeInt (MIT), nlohmann/json (MIT), Emscripten's libraries (MIT)",
 };
 
-/** The HTML that the about page is filled with. */
-export function licensesHtml() {
-  const apache = readFileSync(join(REPOSITORY, "LICENSE"), "utf8");
+/** What is bundled: a title, the license in a few words, and its text where that is not Apache-2.0. */
+function notices() {
   const packages = Object.entries(BUNDLED).map(([name, owner]) => {
     const folder = packageFolder(name);
     const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-    const text = license === APACHE ? null : (textIn(folder) ?? MIT_TEXT(owner));
-    const shown = text === null ? "<p>The text of Apache-2.0 is below.</p>" : `<pre>${escape(text)}</pre>`;
-    return `<h3>${name} ${version}</h3><p>${license}, © ${owner}</p>${shown}`;
+    const text = license === APACHE ? "" : (textIn(folder) ?? MIT_TEXT(owner));
+    return { title: `${name} ${version}`, words: `${license}, © ${owner}`, text };
   });
-  const inside = Object.entries(INSIDE).map(
-    ([name, parts]) => `<li>${name}: ${escape(parts)}; Apache-2.0 where nothing else is said.</li>`,
+  const inside = Object.entries(INSIDE).map(([name, parts]) => {
+    return {
+      title: `Inside the WebAssembly files of ${name}`,
+      words: `${parts}; Apache-2.0 where nothing else is said`,
+      text: "",
+    };
+  });
+  const apache = readFileSync(join(REPOSITORY, "LICENSE"), "utf8");
+  return [...packages, ...inside, { title: APACHE, words: "", text: apache }];
+}
+
+/** The HTML that the about page is filled with. */
+export function licensesHtml() {
+  const parts = notices().map(
+    ({ title, words, text }) =>
+      `<h3>${escape(title)}</h3><p>${escape(words)}</p>${text && `<pre>${escape(text)}</pre>`}`,
   );
-  return [
-    ...packages,
-    `<h3>Inside the runtimes' WebAssembly files</h3><ul>${inside.join("")}</ul>`,
-    `<h3>Apache License 2.0</h3><pre>${escape(apache)}</pre>`,
-  ].join("\n");
+  return parts.join("\n");
+}
+
+/** The same as text, for the library's package. */
+export function licensesText() {
+  const parts = notices().map(({ title, words, text }) => [title, words, text].filter(Boolean).join("\n\n"));
+  return `${parts.join("\n\n----\n\n")}\n`;
 }
 
 /** The credits of the sample photographs, from the table beside them. */

@@ -72,7 +72,7 @@ function copyModels() {
 
 async function buildServiceWorker() {
   const files = [...filesIn(OUT), "service_worker.js"];
-  const shell = files.filter((file) => /\.html$|^assets\/|models\.json$|astronaut\.jpg$/.test(file));
+  const shell = files.filter((file) => /\.html$|^assets\/|models\.json$|^photos\/(small\/|astronaut)/.test(file));
   await build({
     root: join(ROOT, "page"),
     configFile: false,

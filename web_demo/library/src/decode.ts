@@ -4,7 +4,7 @@ import type { Pixels } from "./preprocess.js";
 
 const MAX_PIXELS = 64_000_000;
 /** Some phones draw no larger canvas. Larger photographs are reduced by the browser first. */
-const MAX_CANVAS = 16_777_216;
+const MAX_CANVAS = 16_000_000;
 
 export interface Picture {
   /** All there are, for the model. */
@@ -41,7 +41,7 @@ async function bitmapOf(source: Blob | ImageBitmap | ImageData): Promise<ImageBi
 }
 
 function draw(bitmap: ImageBitmap, factor: number): ImageData {
-  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * factor))) as [
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * factor))) as [
     number,
     number,
   ];
