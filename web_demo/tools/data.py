@@ -33,7 +33,8 @@ MODELS = {
 
 def run(verb: str, *arguments: object) -> None:
     """One call of the command line."""
-    command = [sys.executable, "-m", "maskconver_mobile", verb, *map(str, arguments)]
+    # With `-m` Python would import the source tree that it is called in, where some packages have other names.
+    command = [str(Path(sys.executable).with_name("maskconver-mobile")), verb, *map(str, arguments)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
 
 
