@@ -55,7 +55,7 @@ web: web_demo/node_modules/.installed web_demo/out/data/models.json
 	cd web_demo && npm run --silent build
 
 web-test: web
-	@command -v chromium >/dev/null || { echo "chromium is missing: apt-get install chromium"; exit 1; }
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { echo "chromium is missing: apt-get install chromium"; exit 1; }
 	$(BIN)/python web_demo/tests/fixtures.py web_demo/out/fixtures
 	$(BIN)/python web_demo/tests/answers.py web_demo/out/fixtures web_demo/out/data
 	cd web_demo && npm run --silent style && npm run --silent types && npm run --silent unit

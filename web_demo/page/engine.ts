@@ -13,7 +13,7 @@ export interface Loaded {
   readonly loadMs: number;
   /** Address of what Python says of the built-in photograph; null for models that do not come with the page. */
   readonly answer: string | null;
-  /** Where it is not what was asked for, one line each. */
+  /** Where it is not the model that was asked for, one line each; the segmenter has notes of its own. */
   readonly notes: readonly string[];
 }
 
@@ -42,10 +42,10 @@ export async function load(
 }
 
 /** The same model in a fresh worker, so that loading and the first run can be timed. */
-export async function reload({ segmenter, answer }: Loaded, settings: Settings): Promise<Loaded> {
+export async function reload({ segmenter, answer, notes }: Loaded, settings: Settings): Promise<Loaded> {
   const source = new File([segmenter.model.bytes], segmenter.model.name);
   segmenter.close();
-  return open({ source, answer }, settings, [], () => {});
+  return open({ source, answer }, settings, notes, () => {});
 }
 
 async function open(
@@ -58,5 +58,5 @@ async function open(
   const options: LoadOptions = { backend, engine: ENGINE, onProgress, ...(threads === "auto" ? {} : { threads }) };
   const start = performance.now();
   const segmenter = await Segmenter.load(origin.source, options);
-  return { segmenter, loadMs: performance.now() - start, answer: origin.answer, notes: [...notes, ...segmenter.notes] };
+  return { segmenter, loadMs: performance.now() - start, answer: origin.answer, notes };
 }

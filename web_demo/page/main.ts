@@ -24,6 +24,10 @@ let loaded: Loaded | null = null;
 let ownModel: File | null = null;
 let photo: Blob | null = null;
 let photoName = "";
+/** What the picture on the page is called. */
+let shownName = "";
+/** Ends the wait for the user's word about a model on another host. */
+let refuse = () => {};
 /** Whether the next answer is the model's first. */
 let first = true;
 let builtIn: Blob | null = null;
@@ -71,7 +75,7 @@ async function loadModel(): Promise<void> {
       say(`Loading the model: ${megabytes(done)}${total > 0 ? ` of ${megabytes(total)}` : ""}`);
     });
     first = true;
-    element("got", "any").textContent = describeGot(settings, loaded);
+    showGot(loaded);
   } finally {
     progress.hidden = true;
   }
@@ -88,18 +92,22 @@ function consent(address: URL): Promise<boolean> {
       element("consent", "any").hidden = true;
       resolve(yes);
     };
-    element("consent-yes", "button").addEventListener("click", () => answer(true), { once: true });
-    for (const id of CHOICES) element(id, "select").addEventListener("change", () => answer(false), { once: true });
+    refuse = () => answer(false);
+    element("consent-yes", "button").onclick = () => answer(true);
   });
+}
+
+function showGot(found: Loaded): void {
+  const model = ownModel?.name ?? settings.model;
+  element("got", "any").textContent = describeGot({ ...settings, model }, found);
 }
 
 async function segmentPhoto(): Promise<void> {
   if (loaded === null || photo === null) return;
   say("Segmenting");
-  show(await loaded.segmenter.segment(photo));
-}
-
-function show(result: PanopticResult): void {
+  const [picture, name] = [photo, photoName];
+  const result = await loaded.segmenter.segment(picture);
+  shownName = name;
   view.show(result);
   tell(result);
 }
@@ -116,7 +124,7 @@ async function measureNow(): Promise<void> {
   warn("");
   await measuring.run(loaded, settings, builtIn, (fresh) => {
     loaded = fresh;
-    element("got", "any").textContent = describeGot(settings, fresh);
+    showGot(fresh);
   });
 }
 
@@ -125,6 +133,7 @@ async function onFrame(video: HTMLVideoElement): Promise<void> {
   try {
     const result = await loaded.segmenter.segment(video);
     if (!camera.running) return;
+    shownName = "camera";
     const rarely = performance.now() - told > STREAM_PAUSE_MS;
     view.show(result, rarely);
     if (!rarely) return;
@@ -144,7 +153,6 @@ function onCameraEnd(): void {
 async function startCamera(): Promise<void> {
   warn("");
   await camera.start();
-  [photo, photoName] = [null, "camera"];
   element("camera", "button").setAttribute("aria-pressed", "true");
   element("turn", "button").hidden = !(await camera.several());
 }
@@ -169,6 +177,7 @@ function changeSettings(): void {
 }
 
 function restart(): void {
+  refuse();
   warn("");
   queue(loadModel);
   queue(segmentPhoto);
@@ -184,7 +193,7 @@ function takePicture(picture: Blob, name: string): void {
 async function saveCoco(what: "annotation" | "png"): Promise<void> {
   const result = view.shown;
   if (result === null || loaded === null) return;
-  const stem = photoName.replace(/\.\w+$/, "").replace(/\W+/g, "_") || "picture";
+  const stem = shownName.replace(/\.\w+$/, "").replace(/\W+/g, "_") || "picture";
   const [height, width] = result.size;
   const { png, annotation } = await result.toCoco(1, `${stem}.png`);
   if (what === "png") return save(png, `${stem}.png`);
@@ -194,7 +203,7 @@ async function saveCoco(what: "annotation" | "png"): Promise<void> {
     isthing: Number(isThing),
     color,
   }));
-  const images = [{ id: 1, file_name: photoName, height, width }];
+  const images = [{ id: 1, file_name: shownName, height, width }];
   save(new Blob([JSON.stringify({ images, annotations: [annotation], categories })]), `${stem}.json`);
 }
 
@@ -226,6 +235,10 @@ for (const id of CHOICES) element(id, "select").addEventListener("change", chang
 addEventListener("hashchange", () => {
   ownModel = null;
   apply(readSettings(location.hash));
+  restart();
+});
+element("consent-no", "button").addEventListener("click", () => {
+  apply({ ...settings, model: "auto" });
   restart();
 });
 element("camera", "button").addEventListener("click", () => (camera.running ? camera.stop() : queue(startCamera)));

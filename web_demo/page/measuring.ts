@@ -65,7 +65,7 @@ export class Measuring {
         onRun: (done, of) => done % 10 === 0 && this.say(`Measuring: ${done} of about ${of} runs`),
         signal: this.stop.signal,
       });
-      this.report = reportOf(segmenter, settings, device, found);
+      this.report = reportOf(fresh, settings, device, found);
       this.show(describeAgreement(found.agreement), describeTimes(found));
     } finally {
       this.end.hidden = true;

@@ -1,6 +1,6 @@
 /** A measurement as the JSON that `maskconver-mobile benchmark` writes and its `compare` reads. */
-import type { Segmenter } from "@maskconver/web";
 import type { Device } from "./device.js";
+import type { Loaded } from "./engine.js";
 import { type Measurement, MIN_SECONDS, RUNS, STAGES, WARMUP } from "./measure.js";
 import type { Settings } from "./settings.js";
 import { drift, summarize } from "./statistics.js";
@@ -13,11 +13,16 @@ const RUNTIMES = { litert: "litert.js", onnx: "onnxruntime-web" } as const;
 
 export type Report = ReturnType<typeof reportOf>;
 
-export function reportOf(segmenter: Segmenter, settings: Settings, device: Device, found: Measurement) {
-  const { got, card, model, notes } = segmenter;
+export function reportOf(
+  { segmenter, notes }: Pick<Loaded, "segmenter" | "notes">,
+  settings: Settings,
+  device: Device,
+  found: Measurement,
+) {
+  const { got, card, model } = segmenter;
   const slower = drift(found.samples.invoke);
   const software = got.backend === "webgpu" && got.gpu?.software === true;
-  const warnings = [...notes];
+  const warnings = [...notes, ...segmenter.notes];
   if (found.agreement !== null && found.agreement < AGREES) {
     warnings.push(`only ${percent(found.agreement)} of the photograph's pixels have the expected category`);
   }

@@ -19,7 +19,9 @@ export function describeGot({ model, runtime, backend, threads }: Settings, { se
       : ` (${[got.gpu.vendor, got.gpu.architecture].filter(Boolean).join(" ")}${got.gpu.software ? ", a program on the CPU" : ""})`;
   const where = got.backend === "webgpu" ? `WebGPU${gpu}` : `CPU, ${plural(got.threads, "thread")}`;
   const found = `${segmenter.model.name}, ${RUNTIMES[got.runtime]} ${got.version}, ${where}`;
-  return [`Asked: ${asked}. Got: ${found}.`, ...notes.map((note) => `Note: ${note}.`)].join(" ");
+  return [`Asked: ${asked}. Got: ${found}.`, ...[...notes, ...segmenter.notes].map((note) => `Note: ${note}.`)].join(
+    " ",
+  );
 }
 
 export function describeResult({ size, timings, segments }: PanopticResult, software: boolean, first: boolean): string {

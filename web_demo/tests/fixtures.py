@@ -75,10 +75,10 @@ class Writer:
 
 def resize_floats(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
     """Bilinear with half-pixel centers, every step in float32, as the original network's preprocessing computes it."""
-    one, half = np.float32(1), np.float32(0.5)
+    half = np.float32(0.5)
     axes = []
     for samples, wanted in zip(image.shape, size, strict=False):
-        scale = np.float32(samples) / np.float32(wanted) * one
+        scale = np.float32(samples) / np.float32(wanted)
         place = (np.arange(wanted, dtype=np.float32) + half) * scale - half
         low, high = np.floor(place), np.ceil(place)
         bounds = np.maximum(low, 0).astype(int), np.minimum(high, samples - 1).astype(int)

@@ -51,8 +51,10 @@ const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render|software/i;
 export async function findGpu(): Promise<GpuInfo | null> {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
   if (!adapter) return null;
-  const { vendor, architecture, description } = adapter.info;
-  const fallback = adapter.info.isFallbackAdapter || (adapter as { isFallbackAdapter?: boolean }).isFallbackAdapter;
+  // Older browsers have no `info`, or the flag elsewhere.
+  const { info, isFallbackAdapter } = adapter as { info?: GPUAdapterInfo; isFallbackAdapter?: boolean };
+  const { vendor = "", architecture = "", description = "" } = info ?? {};
+  const fallback = info?.isFallbackAdapter || isFallbackAdapter;
   return {
     vendor,
     architecture,

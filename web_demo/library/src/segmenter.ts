@@ -73,11 +73,16 @@ export class Segmenter {
     }
     const engine =
       options.engine === undefined ? new URL("engine/", moduleUrl()) : new URL(options.engine, location.href);
-    const { wishes, notes } = await plan(file, options, new URL("wasm/", engine).href);
+    const notes: string[] = [];
+    const threads = options.threads ?? Math.min(4, navigator.hardwareConcurrency || 1);
+    const wishes = await plan(file, options.backend ?? "auto", threads, new URL("wasm/", engine).href);
     for (const [i, wish] of wishes.entries()) {
       const segmenter = new Segmenter(new Worker(new URL(WORKERS[runtime][wish.backend], engine)), file, notes);
       try {
         segmenter.got = await segmenter.ask<"load">({ kind: "load", name, bytes, wish });
+        if (wish.backend === "wasm" && threads > 1 && !crossOriginIsolated) {
+          notes.push(`${threads} threads need a cross-origin isolated page; one thread is used`);
+        }
         return segmenter;
       } catch (error) {
         segmenter.close();
@@ -129,16 +134,11 @@ export class Segmenter {
 }
 
 /** What to try, in order. */
-async function plan(file: ModelFile, options: LoadOptions, wasm: string): Promise<{ wishes: Wish[]; notes: string[] }> {
-  const notes: string[] = [];
-  const backend = options.backend ?? "auto";
-  const threads = options.threads ?? Math.min(4, navigator.hardwareConcurrency || 1);
-  const wishes: Wish[] = [];
-  if (backend === "webgpu" || (backend === "auto" && (await gpuIsBetter(file))))
-    wishes.push({ backend: "webgpu", threads: 1, wasm });
-  if (threads > 1 && crossOriginIsolated) wishes.push({ backend: "wasm", threads, wasm });
-  else if (threads > 1) notes.push(`${threads} threads need a cross-origin isolated page; one thread is used`);
-  return { wishes: [...wishes, { backend: "wasm", threads: 1, wasm }], notes };
+async function plan(file: ModelFile, backend: Backend | "auto", threads: number, wasm: string): Promise<Wish[]> {
+  const wishes: Wish[] = [{ backend: "wasm", threads: 1, wasm }];
+  if (threads > 1 && crossOriginIsolated) wishes.unshift({ backend: "wasm", threads, wasm });
+  const gpu = backend === "webgpu" || (backend === "auto" && (await gpuIsBetter(file)));
+  return gpu ? [{ backend: "webgpu", threads: 1, wasm }, ...wishes] : wishes;
 }
 
 async function gpuIsBetter({ format, card }: ModelFile): Promise<boolean> {
@@ -152,7 +152,8 @@ function describe({ backend, threads }: Wish): string {
 }
 
 async function sourceOf(image: ImageInput): Promise<Source> {
-  if (image instanceof Blob || image instanceof ImageBitmap || image instanceof ImageData) return image;
+  if (image instanceof Blob || image instanceof ImageData) return image;
+  // A bitmap is handed over to the worker, so that the caller's own must be copied.
   return createImageBitmap(image, { colorSpaceConversion: "none", imageOrientation: "from-image" });
 }
 

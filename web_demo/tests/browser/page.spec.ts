@@ -138,6 +138,12 @@ test("a model of one's own comes by file, or by address after consent", async ({
   await page.getByRole("button", { name: "Fetch it" }).click();
   await expect(got(page)).toContainText("Got: panoptic.tflite");
   expect(await segmentLabels(page)).toEqual(answers["panoptic.tflite"]?.labels);
+
+  plainHost.sent.length = 0;
+  await page.goto(`${demo}#model=${encodeURIComponent(`${plainHost.url}/models/heads.tflite`)}`);
+  await page.getByRole("button", { name: "Use this page's model" }).click();
+  await expect(got(page)).toContainText("Got: int8.tflite");
+  expect(plainHost.sent).toEqual([]);
 });
 
 test("the picture and both COCO files can be saved", async ({ page, demo }) => {
