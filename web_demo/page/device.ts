@@ -1,4 +1,5 @@
 /** What this device says of itself, as far as it does. */
+import { make } from "./dom.js";
 
 export interface Device {
   /** Device and browser in a few words. */
@@ -62,7 +63,7 @@ export async function describeDevice(modelBytes: Uint8Array<ArrayBuffer>): Promi
 /** Whether known pixels come back changed from a canvas, as in browsers that resist fingerprinting. */
 export function altersPixels(): boolean {
   const [width, height] = [32, 32];
-  const canvas = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  const canvas = make("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
   const known = new ImageData(width, height);
   for (let i = 0; i < known.data.length; i++) known.data[i] = i % 4 === 3 ? 255 : (i * 73) & 255;
   canvas?.putImageData(known, 0, 0);

@@ -38,5 +38,10 @@ export function writeSettings(settings: Settings): string {
 
 /** The address of a model file outside the page's list, null for a name. */
 export function addressOf(model: string, base: string): URL | null {
-  return /[/.]/.test(model) && URL.canParse(model, base) ? new URL(model, base) : null;
+  if (!/[/.]/.test(model)) return null;
+  try {
+    return new URL(model, base);
+  } catch {
+    return null;
+  }
 }

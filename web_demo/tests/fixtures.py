@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags, Image
 
 from maskconver_mobile.benchmarks.stats import drift, summarize
 from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.drawing import segment_colors
-from maskconver_mobile.image import Letterbox, preprocess
+from maskconver_mobile.image import Letterbox, load_image, preprocess
 from maskconver_mobile.labels import coco_panoptic
 from maskconver_mobile.merge import MergeRule, merge_image
 from maskconver_mobile.panoptic import from_maps
@@ -198,6 +199,29 @@ def write_heads(writer: Writer, rng: np.random.Generator) -> None:
     writer.save("heads", {name: writer.array(values) for name, values in zip(names, arrays, strict=True)})
 
 
+def write_pictures(writer: Writer, folder: Path, rng: np.random.Generator) -> None:
+    """Image files of several kinds, and their pixels as the Python package decodes them."""
+    (folder / "pictures").mkdir(exist_ok=True)
+    smooth = Image.fromarray(rng.integers(0, 256, (6, 8, 4), np.uint8)).resize((64, 48), Image.Resampling.BICUBIC)
+    color = smooth.convert("RGB")
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    pictures: dict[str, tuple[Image.Image, dict[str, Any]]] = {
+        "plain.jpg": (color, {}),
+        "turned.jpg": (color, {"exif": turned}),
+        "grey.jpg": (color.convert("L"), {}),
+        "transparent.png": (smooth, {}),
+        "palette.png": (color.quantize(16), {}),
+        "lossy.webp": (color, {}),
+        "first.gif": (color.quantize(16), {"save_all": True, "append_images": [color.quantize(4)]}),
+    }
+    cases = {}
+    for name, (image, options) in pictures.items():
+        image.save(folder / "pictures" / name, **options)
+        cases[name] = writer.array(load_image(folder / "pictures" / name))
+    writer.save("pictures", cases)
+
+
 def write_cards(folder: Path) -> None:
     """A card of either schema as JSON, for mutations."""
     card = ModelCard(**{**vars(CARD), "categories": (Category(1, "person", True, (220, 20, 60)),)})
@@ -230,6 +254,7 @@ def main() -> None:
     write_preprocessing(writer, rng)
     write_merges(writer, rng)
     write_heads(writer, rng)
+    write_pictures(writer, folder, rng)
     write_cards(folder)
     write_statistics(folder, rng)
     write_tiny_models(folder / "tiny")

@@ -205,6 +205,32 @@ test("images of every kind, and large ones at 1280 pixels", async ({ page }) => 
   expect(sizes).toEqual([...Array.from({ length: 5 }, () => [40, 60]), [50, 1280], [100, 2560]]);
 });
 
+test("pictures of every kind have Python's pixels", async ({ page }) => {
+  const pictures = new Fixture<Record<string, Stored<"uint8">>>("pictures");
+  const names = Object.keys(pictures.cases);
+  const decoded = await page.evaluate(async (files) => {
+    const segmenter = await web.Segmenter.load("/models/int8.tflite");
+    const found: Record<string, { size: readonly number[]; rgb: number[] }> = {};
+    for (const name of files) {
+      const { image, size } = await segmenter.segment(await (await fetch(`/pictures/${name}`)).blob());
+      found[name] = { size, rgb: Array.from(image.data).filter((_, i) => i % 4 < 3) };
+    }
+    segmenter.close();
+    return found;
+  }, names);
+  for (const name of names) {
+    const stored = pictures.cases[name] as Stored<"uint8">;
+    expect(decoded[name]?.size, name).toEqual(stored.shape.slice(0, 2));
+    const expected = pictures.array(stored);
+    const worst = expected.reduce(
+      (most, value, i) => Math.max(most, Math.abs(value - (decoded[name]?.rgb[i] ?? 999))),
+      0,
+    );
+    // Browsers keep transparent pixels multiplied by their opacity, which rounds once more.
+    expect(worst, name).toBeLessThanOrEqual(name === "transparent.png" ? 1 : 0);
+  }
+});
+
 test("every model has its test", () => {
   expect(Object.keys(fixture.cases).sort()).toEqual([...EXACT, ...HALVED, "int8.tflite"].sort());
 });

@@ -9,6 +9,7 @@ const FOLDERS = {
   "/some/folder/": "dist",
   "/library/": "library/dist",
   "/models/": "out/fixtures/models",
+  "/pictures/": "out/fixtures/pictures",
   "/blank/": "tests/browser/blank",
 };
 const TYPES: Record<string, string> = {
