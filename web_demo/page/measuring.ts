@@ -57,12 +57,13 @@ export class Measuring {
       onLoaded(fresh);
       const { segmenter, loadMs, answer } = fresh;
       const expected = answer === null ? null : await expectedMap(answer);
+      let agreed = "";
       const found = await measure(segmenter, loadMs, {
         photo,
         expected,
         draw: (result) => this.view.show(result),
-        onAgreement: (agreement) => this.say(`${describeAgreement(agreement)} Measuring`),
-        onRun: (done, of) => done % 10 === 0 && this.say(`Measuring: ${done} of about ${of} runs`),
+        onAgreement: (agreement) => this.say((agreed = describeAgreement(agreement))),
+        onRun: (done, of) => done % 10 === 0 && this.say(`${agreed} Measuring: ${done} of about ${of} runs`),
         signal: this.stop.signal,
       });
       this.report = reportOf(fresh, settings, device, found);
