@@ -72,11 +72,12 @@ function findProposals(heatmap: HeadMap, k: number) {
     }
     return value;
   });
-  const kth = peaks.slice().sort()[peaks.length - k] ?? 0;
-  const candidates: number[] = [];
-  peaks.forEach((value, index) => value >= kth && candidates.push(index));
-  candidates.sort((a, b) => (peaks[b] as number) - (peaks[a] as number) || a - b);
-  const best = candidates.slice(0, k);
+  const best: number[] = [];
+  peaks.forEach((value, index) => value > 0 && best.push(index));
+  best.sort((a, b) => (peaks[b] as number) - (peaks[a] as number) || a - b);
+  best.length = Math.min(best.length, k);
+  // Too few peaks are filled up with places that are none.
+  for (let index = 0; best.length < k && index < peaks.length; index++) if (!(peaks[index]! > 0)) best.push(index);
   return {
     classes: Int32Array.from(best, (index) => index % channels),
     scores: Float32Array.from(best, (index) => peaks[index] as number),

@@ -25,6 +25,15 @@ test("the host's half of the network gives Python's proposals", () => {
   logits.forEach((logit, i) => expect(Math.abs((found.logits[i] as number) - logit)).toBeLessThan(1e-4));
 });
 
+test("too few peaks are filled up", () => {
+  const heatmap = { shape: [2, 2, 1], data: Float32Array.of(-9, 5, -9, -9) } as const;
+  const flat = { shape: [2, 2, 8], data: new Float32Array(32) } as const;
+  const { scores, classes } = finishHeads(heatmap, flat, flat, readTail(archive), 3);
+  expect(Array.from(scores, (score) => score > 0.5)).toEqual([true, false, false]);
+  expect([...scores.slice(1)]).toEqual([0, 0]);
+  expect([...classes]).toEqual([0, 0, 0]);
+});
+
 test("a damaged archive throws and never hangs", () => {
   expect(readNpz(archive).size).toBe(5);
   for (let length = 0; length < archive.length; length += 7) expect(() => readTail(archive.slice(0, length))).toThrow();
