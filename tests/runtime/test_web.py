@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from interrupts import interruptible
 
 from maskconver_mobile.certificate import sign
 from maskconver_mobile.errors import MaskConverError
@@ -132,7 +133,8 @@ def test_mistakes_are_one_line(site: Path, model: Path, tmp_path: Path) -> None:
 def served(site: Path, *options: object) -> tuple[str, str, int]:
     """What the command prints until it waits, the address in it, and its exit code after Ctrl-C."""
     command = [COMMAND, "web", "--port", "0", "--site", *map(str, (site, *options))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=interruptible) as process:
         assert process.stdout is not None
         said = ""
         for line in process.stdout:

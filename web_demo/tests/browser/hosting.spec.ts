@@ -59,6 +59,6 @@ test("`maskconver-mobile web --https` isolates the page, with a model of one's o
     await expect(page.locator("#got")).toContainText(/Got: panoptic\.tflite, LiteRT\.js .*, CPU, [2-4] threads\./);
     await context.close();
   } finally {
-    server.kill("SIGINT");
+    server.kill();
   }
 });
