@@ -54,7 +54,7 @@ $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info
+	rm -rf $(VENV) build dist out *.egg-info web_demo/dist web_demo/out web_demo/library/dist web_demo/node_modules
 
 # The Android app, from Maven Central and Debian alone; ABIS="arm64-v8a armeabi-v7a" adds older phones.
 ABIS ?= arm64-v8a
@@ -70,3 +70,24 @@ android-test: $(VENV)/.dev
 	android_demo/scripts/check_tools.sh cc
 	$(BIN)/python android_demo/fixtures.py android_demo/target/fixtures
 	cd android_demo && $(MVN) --quiet --batch-mode verify
+
+# The page that segments in the browser; web_demo/dist is all of it.
+.PHONY: web web-test
+
+web: web_demo/node_modules/.installed web_demo/out/data/models.json
+	cd web_demo && npm run --silent build
+
+web-test: web
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { echo "chromium is missing: apt-get install chromium"; exit 1; }
+	$(BIN)/python web_demo/tests/fixtures.py web_demo/out/fixtures
+	$(BIN)/python web_demo/tests/answers.py web_demo/out/fixtures web_demo/out/data
+	cd web_demo && npm run --silent style && npm run --silent types && npm run --silent unit
+	cd web_demo && PYTHON=$(abspath $(BIN)/python) npm run --silent browser
+
+web_demo/node_modules/.installed: web_demo/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20.19 or later"; exit 1; }
+	cd web_demo && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+web_demo/out/data/models.json: $(VENV)/.dev web_demo/tools/data.py
+	$(BIN)/python web_demo/tools/data.py web_demo/out/data

@@ -15,9 +15,10 @@ RUNTIME = [
 ]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 ADB = ["adbutils>=2.8"]
+WEB = ["cryptography>=42", "segno>=1.6"]
 CONVERT = ["PyYAML>=6.0", "tensorflow>=2.21,<2.22"]
 QUANTIZE = [*CONVERT, "litert-quantizer>=0.11,<0.12"]
-TEST = [*ADB, *QUANTIZE, *ONNX, "pytest>=8.0"]
+TEST = [*ADB, *WEB, *QUANTIZE, *ONNX, "pytest>=8.0"]
 DEV = [*TEST, "mypy>=1.15", "ruff>=0.12", "tf2onnx>=1.17", "types-PyYAML"]
 
 setup(
@@ -41,6 +42,7 @@ setup(
         "maskconver_mobile": ["py.typed", "*.json", "demo/*", "demo/photos/*"],
     },
     install_requires=RUNTIME,
-    extras_require={"adb": ADB, "onnx": ONNX, "convert": CONVERT, "quantize": QUANTIZE, "test": TEST, "dev": DEV},
+    extras_require={"adb": ADB, "onnx": ONNX, "convert": CONVERT, "quantize": QUANTIZE, "test": TEST, "dev": DEV}
+    | {"web": WEB},
     entry_points={"console_scripts": ["maskconver-mobile=maskconver_mobile.cli:main"]},
 )

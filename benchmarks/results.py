@@ -35,9 +35,10 @@ class Result:
         size_bytes: of the model file.
         input_size: (height, width) of the model's image, None where the file has no model card.
         recipe: fusion level, target and number format from the model card, or empty.
-        runtime: `litert`, `onnxruntime` or `tflite` (inside the app and benchmark_model).
+        runtime: `litert`, `onnxruntime`, `tflite` (in the app and benchmark_model), `litert.js` or `onnxruntime-web`.
         runtime_version: version of that package, or empty.
-        runner: `worker` (this package's), `app` (the Android app's) or `benchmark_model` (Google's).
+        runner: `worker` (this package's), `app` (the Android app's), `benchmark_model` (Google's) or `browser` (of
+            `web_demo`).
         accelerator: `cpu` or `gpu`.
         threads: threads of the CPU kernels.
         cores: mask of the cores it was bound to, such as `0xf0`, or empty.
@@ -112,8 +113,8 @@ class Machine:
     """Where results come from.
 
     Attributes:
-        id: `host` or the device's serial.
-        emulated: its processor is emulated, so that its times say nothing about latency.
+        id: `host`, the device's serial, or the names of a device and its browser.
+        emulated: its processor (or the GPU of a browser) is emulated, so that its times say nothing about latency.
         environment: what could be found out about it; every key is optional.
         error: why its results are missing or partial, or empty.
         warnings: what a reader should know about the machine's state.

@@ -7,7 +7,7 @@ import click
 
 from maskconver_mobile.errors import MaskConverError
 
-VERBS = ("convert", "quantize", "segment", "inspect", "evaluate", "compare", "benchmark", "demo")
+VERBS = ("convert", "quantize", "segment", "inspect", "evaluate", "compare", "benchmark", "demo", "web")
 
 
 class _Verbs(click.Group):

@@ -53,6 +53,7 @@ def command() -> None:
     maskconver-mobile benchmark maskconver_256.tflite maskconver_640.tflite --profile --output results
     maskconver-mobile benchmark maskconver_256.tflite --adb --verify --app
     maskconver-mobile benchmark compare before/benchmark.json after/benchmark.json
+    maskconver-mobile benchmark report benchmark/benchmark.json phone/benchmark.json browser.json
     """
 
 
@@ -142,6 +143,26 @@ def compare(old: Path, new: Path, tolerance: float) -> int:
         table.add_row(c.title, *times, c.verdict)
     Console(markup=False).print(table)
     return int(any(c.verdict == "slower" for c in found))
+
+
+@command.command()
+@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="REPORT...")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("benchmark.html"),
+    show_default=True,
+    help="The page to write.",
+)
+def report(reports: tuple[Path, ...], output: Path) -> None:
+    """Show several benchmark.json files on one page: of this machine, of phones, of browsers."""
+    from maskconver_mobile.benchmarks.combine import combine
+    from maskconver_mobile.benchmarks.report import save_html
+    from maskconver_mobile.benchmarks.results import Report
+
+    loaded = [Report.load(path) for path in reports]
+    save_html(combine(loaded, [str(path) for path in reports]), output)
+    click.echo(f"{output} written", err=True)
 
 
 FOR_DEVICES = ("all_devices", "app", "benchmark_binary", "cores", "gpu", "no_half_precision", "serial", "verify")

@@ -46,7 +46,7 @@ def test_help_never_loads_a_framework(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for verb in ("convert", "segment", "inspect", "evaluate", "compare", "benchmark", "demo"):
+    for verb in ("convert", "segment", "inspect", "evaluate", "compare", "benchmark", "demo", "web"):
         assert verb in done.stdout
 
 

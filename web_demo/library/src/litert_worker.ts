@@ -1,0 +1,4 @@
+import { openLiteRt } from "./litert.js";
+import { serve } from "./worker.js";
+
+serve(openLiteRt);
