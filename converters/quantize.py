@@ -18,6 +18,7 @@ from maskconver_mobile.converters.calibration import Ranges, Tensor, measure_ran
 from maskconver_mobile.converters.equalization import equalize
 from maskconver_mobile.converters.flatbuffer import CONVOLUTIONS, Flatbuffer
 from maskconver_mobile.converters.half_precision import halve_weights
+from maskconver_mobile.converters.late_bias import add_biases_early
 from maskconver_mobile.converters.pixel_input import fold_normalisation, pixel_ranges, take_bytes
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.tflite_file import attach, read_metadata
@@ -166,6 +167,7 @@ def quantize(
     chosen = find_recipe(recipe)
     check_quantizable(card)
     metadata = read_metadata(content, card.name)
+    content = content if recipe == "float16" else add_biases_early(content)
     if not chosen.activation_bits:
         kept = select(operations(content), keep_float)
         quantized = _weights_only(content, chosen, kept)
