@@ -91,3 +91,10 @@ web_demo/node_modules/.installed: web_demo/package-lock.json
 
 web_demo/out/data/models.json: $(VENV)/.dev web_demo/tools/data.py
 	$(BIN)/python web_demo/tools/data.py web_demo/out/data
+
+# What an arm64 processor would execute for one run of each of MODELS (apt-get install qemu-user gcc); no latency.
+.PHONY: arm64
+MODELS ?= maskconver_mobile/demo/maskconver_256_demo.tflite
+arm64: $(VENV)/.dev
+	tests/benchmarks/arm64_root.sh $(VENV)/arm64 $(BIN)/python
+	$(BIN)/python benchmarks/arm64/instructions.py $(VENV)/arm64 $(MODELS)

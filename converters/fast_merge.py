@@ -130,11 +130,12 @@ def by_plan(ops: TensorFlowOps, scene: Scene, grid: Grid, draw: Draw, plans: tup
     if not plans:
         return dense(ops, scene)
     sizes = tiers(plans[0], grid, scene.k)
-    return ops.choose(
+    maps: Maps = ops.choose(
         ops.all(fits(ops, draw, sizes)),
         lambda: contested(ops, scene, grid, draw, sizes),
         lambda: by_plan(ops, scene, grid, draw, plans[1:]),
     )
+    return maps
 
 
 def tiers(plan: Plan, grid: Grid, k: int) -> list[tuple[int, int]]:
