@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from models import TINY, run_tflite
@@ -15,6 +16,7 @@ from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.flatbuffer import FLOAT32, Flatbuffer
+from maskconver_mobile.converters.onnx import to_onnx
 from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.converters.targets import Target
@@ -52,6 +54,17 @@ def lost(name: str, value: NDArray[np.float32]) -> bool:
 def test_no_constant_is_outside_float16(config: str, target: Target, level: Level) -> None:
     content = to_tflite(read_config(TINY / config), read_checkpoint(TINY), GraphSpec(level, target))
     found = list(constants(content))
+    assert len(found) > 30
+    assert [name for name, value in found if lost(name, value)] == []
+
+
+@pytest.mark.parametrize("level", ["heads", "masks", "panoptic"])
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_no_onnx_constant_is_outside_float16(target: Target, level: Level) -> None:
+    """Core ML, NNAPI and WebGPU may compute an ONNX graph in float16."""
+    content = to_onnx(read_config(TINY / "config.yaml"), read_checkpoint(TINY), GraphSpec(level, target))
+    tensors = onnx.load_model_from_string(content).graph.initializer
+    found = [(t.name, onnx.numpy_helper.to_array(t)) for t in tensors if t.data_type == onnx.TensorProto.FLOAT]
     assert len(found) > 30
     assert [name for name, value in found if lost(name, value)] == []
 
