@@ -113,7 +113,7 @@ def panoptic(
     scene = Scene(logits, scores, valid, classes, k, order, output_size, thresholds, is_thing, hard_sigmoid)
     grid = cell_grid(ops, logits, output_size)
     maps = dense(ops, scene) if grid is None else in_cells(ops, scene, grid)
-    categories, instances = (ops.reshape(map_, [1, *output_size]) for map_ in maps)
+    categories, instances = (ops.reshape(ops.cast(map_, np.int32), [1, *output_size]) for map_ in maps)
     return categories, instances
 
 
@@ -172,8 +172,7 @@ def contested(ops: TensorFlowOps, scene: Scene, grid: Grid, draw: Draw, sizes: l
         table = ops.concat(
             [ops.reshape(value, [scene.k, 1]) + settled, *(cells.paint(ops, outcome, value) for outcome in contests)], 0
         )
-        small = ops.to_bytes(table) if max(len(scene.is_thing), scene.k + 1) <= 256 else ops.cast(table, np.int32)
-        maps.append(ops.cast(cells.assemble(ops, grid, small, draw.alone + moved, scene.size), np.int32))
+        maps.append(cells.assemble(ops, grid, as_integers(ops, scene, table), draw.alone + moved, scene.size))
     return maps[0], maps[1]
 
 
@@ -226,6 +225,11 @@ def values(ops: TensorFlowOps, scene: Scene, keeps: Tensor) -> Maps:
     return ops.cast(scene.classes, np.float32) * keeps, ops.constant(np.arange(1, scene.k + 1)) * (thing * keeps)
 
 
+def as_integers(ops: TensorFlowOps, scene: Scene, x: Tensor) -> Tensor:
+    """Values of pixels as bytes where all fit: conditions copy what their branches return."""
+    return ops.to_bytes(x) if max(len(scene.is_thing), scene.k + 1) <= 256 else ops.cast(x, np.int32)
+
+
 def own_areas(ops: TensorFlowOps, scene: Scene, logits: Tensor) -> Tensor:
     """Area where each mask's probability is over 1/2, for even horizontal scales: [masks].
 
@@ -265,5 +269,5 @@ def dense(ops: TensorFlowOps, scene: Scene) -> Maps:
         half = HALF_OF_HARD_SIGMOID if scene.hard_sigmoid else 0.0
         own = count_pixels(ops, exceeds(ops, masks, ops.constant(half)), scene.size)
     keeps = kept(ops, scene, area, own, scene.valid)
-    maps = [ops.gather(ops.cast(value, np.int32), winner) for value in values(ops, scene, keeps)]
+    maps = [ops.gather(as_integers(ops, scene, value), winner) for value in values(ops, scene, keeps)]
     return maps[0], maps[1]
