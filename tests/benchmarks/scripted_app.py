@@ -250,7 +250,7 @@ def _outputs(extras: dict[str, Any], shift: float) -> list[dict[str, Any]]:
     found = []
     for index, path in enumerate(extras["inputs"]):
         shape = (1, *runtime.card.input_size, 3)
-        tensor = np.frombuffer(Path(path).read_bytes(), runtime.card.input_type).reshape(shape)
+        tensor = np.frombuffer(Path(path).read_bytes(), runtime.card.input_dtype).reshape(shape)
         for name, value in runtime.run(tensor).items():
             moved = value + np.float32(shift) if value.dtype == np.float32 else value
             file = RESULTS / f"{extras['run']}.{index}.{name}.bin"

@@ -53,7 +53,8 @@ def test_outputs_are_the_golden_tensors(arm64: Daemon, adb: Adb, data: Path, tmp
     golden = np.load(data / "tiny_96" / "golden.npz")
     model, inputs = tmp_path / "tiny_96.tflite", tmp_path / "inputs.npz"
     tiny = data / "tiny_96"
-    convert(tiny / "config.yaml", tiny / "ckpt-7", model, spec=GraphSpec(level=level, input_type="float32"))
+    spec = GraphSpec(level=level, input_type="float32")
+    convert(tiny / "config.yaml", tiny / "ckpt-7", model, spec=spec, half_precision=False)
     (name,) = worker.LiteRtRunner(str(model), 1).inputs
     np.savez(inputs, **{name: golden["images"][:1]})
 
