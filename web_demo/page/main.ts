@@ -140,6 +140,7 @@ async function onFrame(video: HTMLVideoElement): Promise<void> {
     told = performance.now();
     tell(result);
   } catch (error) {
+    if (!camera.running) return;
     camera.stop();
     complain(error);
   }
