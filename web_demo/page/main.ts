@@ -34,6 +34,8 @@ let builtIn: Blob | null = null;
 /** When a frame of the camera was last put into words. */
 let told = 0;
 let work: Promise<void> = Promise.resolve();
+/** How often settings were changed. */
+let changes = 0;
 
 /** One thing after the other; what goes wrong is said, and the next thing is done all the same. */
 function queue(task: () => Promise<void>): void {
@@ -65,6 +67,7 @@ async function loadModel(): Promise<void> {
   camera.stop();
   loaded?.segmenter.close();
   loaded = null;
+  element("got", "any").textContent = "";
   const progress = element("progress", "progress");
   progress.hidden = false;
   say("Loading the model");
@@ -152,6 +155,7 @@ function onCameraEnd(): void {
 }
 
 async function startCamera(): Promise<void> {
+  needModel();
   warn("");
   await camera.start();
   element("camera", "button").setAttribute("aria-pressed", "true");
@@ -177,18 +181,30 @@ function changeSettings(): void {
   restart();
 }
 
+/** Load what the settings say now; what they said before is left out if it has not been started. */
 function restart(): void {
   refuse();
-  warn("");
-  queue(loadModel);
-  queue(segmentPhoto);
+  const change = ++changes;
+  queue(async () => {
+    if (change !== changes) return;
+    warn("");
+    await loadModel();
+    await segmentPhoto();
+  });
 }
 
 function takePicture(picture: Blob, name: string): void {
   warn("");
   camera.stop();
   [photo, photoName] = [picture, name];
-  queue(segmentPhoto);
+  queue(async () => {
+    needModel();
+    await segmentPhoto();
+  });
+}
+
+function needModel(): void {
+  if (loaded === null) throw new Error("no model is loaded; choose one of the list, or give your own");
 }
 
 async function saveCoco(what: "annotation" | "png"): Promise<void> {
@@ -228,10 +244,14 @@ async function start(): Promise<void> {
   await loadModel();
 }
 
-watchSources(takePicture, (file) => {
-  ownModel = file;
-  restart();
-});
+watchSources(
+  takePicture,
+  (file) => {
+    ownModel = file;
+    restart();
+  },
+  complain,
+);
 for (const id of CHOICES) element(id, "select").addEventListener("change", changeSettings);
 addEventListener("hashchange", () => {
   ownModel = null;
