@@ -24,6 +24,8 @@ let loaded: Loaded | null = null;
 let ownModel: File | null = null;
 let photo: Blob | null = null;
 let photoName = "";
+/** The last photograph that was segmented, which stands in for one that cannot be. */
+let readable: readonly [Blob, string] | null = null;
 /** What the picture on the page is called. */
 let shownName = "";
 /** Ends the wait for the user's word about a model on another host. */
@@ -109,10 +111,16 @@ async function segmentPhoto(): Promise<void> {
   if (loaded === null || photo === null) return;
   say("Segmenting");
   const [picture, name] = [photo, photoName];
-  const result = await loaded.segmenter.segment(picture);
-  shownName = name;
-  view.show(result);
-  tell(result);
+  try {
+    const result = await loaded.segmenter.segment(picture);
+    readable = [picture, name];
+    shownName = name;
+    view.show(result);
+    tell(result);
+  } catch (error) {
+    if (photo === picture && readable !== null) [photo, photoName] = readable;
+    throw error;
+  }
 }
 
 function tell(result: PanopticResult): void {

@@ -62,6 +62,9 @@ test("photographs come from the samples, a file, a drop and a paste", async ({ p
   await expect(page.getByRole("alert")).toHaveText(
     "no.jpg: is no image that this browser can read; save it again as JPEG or PNG",
   );
+  await page.getByLabel("Threads").selectOption("1");
+  await expect(status(page)).toContainText("at 512x512");
+  await expect(page.getByRole("alert")).toBeHidden();
 });
 
 test("a segment is highlighted by its row, by keyboard, and on the picture", async ({ page, demo }) => {
