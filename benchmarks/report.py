@@ -218,7 +218,7 @@ def _by_size(results: Sequence[Result]) -> str:
 
 
 def _stages(results: Sequence[Result]) -> str:
-    staged = [result for result in results if result.stages]
+    staged = [result for result in results if result.stages.keys() >= set(STAGES)]
     lines = [(_label(r), [r.stages[stage].typical for stage in STAGES]) for r in staged]
     if not lines:
         return ""

@@ -53,7 +53,7 @@ class WebServer(ThreadingHTTPServer):
             raise MaskConverError(f"{site}: holds no page; build it with `make web`, and name its folder with --site")
         if model is not None and not (model.is_file() and model.suffix in SUFFIXES):
             raise MaskConverError(f"{model}: expected a model file ending in {' or '.join(SUFFIXES)}")
-        self.hash = "" if model is None else f"#model={quote(f'{OWN_MODEL}/{model.name}', safe='')}"
+        self.hash = "" if model is None else f"#model={quote(f'{OWN_MODEL}/{quote(model.name)}', safe='')}"
         try:
             super().__init__(address, partial(_Handler, directory=str(site), model=model))
         except OSError as error:
@@ -94,6 +94,12 @@ class _Handler(SimpleHTTPRequestHandler):
         if self._model is not None and unquote(urlsplit(path).path) == f"/{OWN_MODEL}/{self._model.name}":
             return str(self._model)
         return super().translate_path(path)
+
+    def send_head(self) -> Any:
+        try:
+            return super().send_head()
+        except ValueError:  # a null byte, which no file's name has
+            return self.send_error(HTTPStatus.NOT_FOUND)
 
     def list_directory(self, path: Any) -> None:
         self.send_error(HTTPStatus.NOT_FOUND)

@@ -120,6 +120,13 @@ def test_an_empty_report_is_still_a_page() -> None:
     assert "host: failed" in report.to_html(empty)
 
 
+def test_a_result_with_some_stages_only_is_left_out_of_their_plot() -> None:
+    whole = make_report()
+    partial = replace(whole.results[0], stages={"merge": summarize([1.0])})
+    assert "Stages" not in report.to_html(replace(whole, results=(partial,)))
+    assert "Stages" in report.to_html(replace(whole, results=(partial, whole.results[1])))
+
+
 def test_plots_scale_to_the_longest_row() -> None:
     plot = svg.bars([("short", 5.0), ("long", 10.0)], "ms")
     widths = [float(part.split('"')[0]) for part in plot.split('width="')[1:]]

@@ -27,6 +27,7 @@ export class Camera {
 
   /** Throws one line that says what to do. */
   async start(): Promise<void> {
+    if (this.running) return;
     if (!navigator.mediaDevices) throw new Error("the camera needs an https address");
     const video = { ...WANTED, facingMode: { ideal: this.facing } };
     const stream = await navigator.mediaDevices.getUserMedia({ video }).catch((error: DOMException) => {

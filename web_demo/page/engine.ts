@@ -34,7 +34,7 @@ export async function load(
     } catch (error) {
       if (i === order.length - 1) throw error;
       notes.push(
-        `${model.name} with ${runtimeOf(model.url) === "litert" ? "LiteRT.js" : "ONNX Runtime Web"} did not work: ${String(error)}`,
+        `${model.name} with ${runtimeOf(model.url) === "litert" ? "LiteRT.js" : "ONNX Runtime Web"} did not work: ${error instanceof Error ? error.message : String(error)}`,
       );
     }
   }

@@ -24,6 +24,8 @@ let loaded: Loaded | null = null;
 let ownModel: File | null = null;
 let photo: Blob | null = null;
 let photoName = "";
+/** The last photograph that was segmented, which stands in for one that cannot be. */
+let readable: readonly [Blob, string] | null = null;
 /** What the picture on the page is called. */
 let shownName = "";
 /** Ends the wait for the user's word about a model on another host. */
@@ -34,6 +36,8 @@ let builtIn: Blob | null = null;
 /** When a frame of the camera was last put into words. */
 let told = 0;
 let work: Promise<void> = Promise.resolve();
+/** How often settings were changed. */
+let changes = 0;
 
 /** One thing after the other; what goes wrong is said, and the next thing is done all the same. */
 function queue(task: () => Promise<void>): void {
@@ -65,6 +69,7 @@ async function loadModel(): Promise<void> {
   camera.stop();
   loaded?.segmenter.close();
   loaded = null;
+  element("got", "any").textContent = "";
   const progress = element("progress", "progress");
   progress.hidden = false;
   say("Loading the model");
@@ -106,10 +111,16 @@ async function segmentPhoto(): Promise<void> {
   if (loaded === null || photo === null) return;
   say("Segmenting");
   const [picture, name] = [photo, photoName];
-  const result = await loaded.segmenter.segment(picture);
-  shownName = name;
-  view.show(result);
-  tell(result);
+  try {
+    const result = await loaded.segmenter.segment(picture);
+    readable = [picture, name];
+    shownName = name;
+    view.show(result);
+    tell(result);
+  } catch (error) {
+    if (photo === picture && readable !== null) [photo, photoName] = readable;
+    throw error;
+  }
 }
 
 function tell(result: PanopticResult): void {
@@ -140,6 +151,7 @@ async function onFrame(video: HTMLVideoElement): Promise<void> {
     told = performance.now();
     tell(result);
   } catch (error) {
+    if (!camera.running) return;
     camera.stop();
     complain(error);
   }
@@ -151,6 +163,7 @@ function onCameraEnd(): void {
 }
 
 async function startCamera(): Promise<void> {
+  needModel();
   warn("");
   await camera.start();
   element("camera", "button").setAttribute("aria-pressed", "true");
@@ -176,18 +189,30 @@ function changeSettings(): void {
   restart();
 }
 
+/** Load what the settings say now; what they said before is left out if it has not been started. */
 function restart(): void {
   refuse();
-  warn("");
-  queue(loadModel);
-  queue(segmentPhoto);
+  const change = ++changes;
+  queue(async () => {
+    if (change !== changes) return;
+    warn("");
+    await loadModel();
+    await segmentPhoto();
+  });
 }
 
 function takePicture(picture: Blob, name: string): void {
   warn("");
   camera.stop();
   [photo, photoName] = [picture, name];
-  queue(segmentPhoto);
+  queue(async () => {
+    needModel();
+    await segmentPhoto();
+  });
+}
+
+function needModel(): void {
+  if (loaded === null) throw new Error("no model is loaded; choose one of the list, or give your own");
 }
 
 async function saveCoco(what: "annotation" | "png"): Promise<void> {
@@ -227,10 +252,14 @@ async function start(): Promise<void> {
   await loadModel();
 }
 
-watchSources(takePicture, (file) => {
-  ownModel = file;
-  restart();
-});
+watchSources(
+  takePicture,
+  (file) => {
+    ownModel = file;
+    restart();
+  },
+  complain,
+);
 for (const id of CHOICES) element(id, "select").addEventListener("change", changeSettings);
 addEventListener("hashchange", () => {
   ownModel = null;

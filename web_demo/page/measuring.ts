@@ -10,6 +10,8 @@ import type { View } from "./view.js";
 import { describeAgreement, describeTimes } from "./words.js";
 
 const NAME = "benchmark.json";
+/** Browsers share files of a few kinds only; JSON is not among Chrome's. */
+const SHARED = { name: "benchmark.txt", type: "text/plain" } as const;
 
 export class Measuring {
   private readonly start = element("measure", "button");
@@ -94,7 +96,7 @@ export class Measuring {
   }
 
   private file(): File {
-    return new File([this.text()], NAME, { type: "application/json" });
+    return new File([this.text()], SHARED.name, { type: SHARED.type });
   }
 
   private async copy(): Promise<void> {

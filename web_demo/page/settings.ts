@@ -36,11 +36,12 @@ export function writeSettings(settings: Settings): string {
   return `#${new URLSearchParams([...entries, ...(run ? [["run", "1"]] : [])])}`;
 }
 
-/** The address of a model file outside the page's list, null for a name. */
+/** The address of a model file outside the page's list, null for a name and for what no host can be asked for. */
 export function addressOf(model: string, base: string): URL | null {
   if (!/[/.]/.test(model)) return null;
   try {
-    return new URL(model, base);
+    const url = new URL(model, base);
+    return /^https?:$/.test(url.protocol) ? url : null;
   } catch {
     return null;
   }

@@ -13,8 +13,12 @@ export const SAMPLES = [
 
 const MODEL = /\.(tflite|onnx|ort)$/i;
 
-/** Tell of every picture and model file that the user gives. */
-export function watchSources(onPicture: (picture: Blob, name: string) => void, onModel: (model: File) => void): void {
+/** Tell of every picture and model file that the user gives, and of samples that cannot be had. */
+export function watchSources(
+  onPicture: (picture: Blob, name: string) => void,
+  onModel: (model: File) => void,
+  onFailure: (error: unknown) => void,
+): void {
   const take = (files: FileList | null | undefined) => {
     for (const file of files ?? []) MODEL.test(file.name) ? onModel(file) : onPicture(file, file.name);
   };
@@ -44,12 +48,18 @@ export function watchSources(onPicture: (picture: Blob, name: string) => void, o
         { type: "button" },
         make("img", { src: file.replace("/", "/small/"), alt: name, width: 64, height: 64, loading: "lazy" }),
       );
-      button.addEventListener("click", () => void fetchSample(file).then((picture) => onPicture(picture, name)));
+      button.addEventListener(
+        "click",
+        () => void fetchSample(file).then((picture) => onPicture(picture, name), onFailure),
+      );
       return button;
     }),
   );
 }
 
+/** Throws one line where there is neither a network nor a copy from an earlier visit. */
 export async function fetchSample(file: string): Promise<Blob> {
-  return (await fetch(file)).blob();
+  const response = await fetch(file).catch(() => null);
+  if (!response?.ok) throw new Error(`${file}: cannot be fetched; go online, or choose a photo of your own`);
+  return response.blob();
 }

@@ -17,7 +17,7 @@ export async function fetchModel(
     };
   }
   const url = new URL(model, location.href);
-  const name = decodeURIComponent(url.pathname.split("/").pop() || url.host);
+  const name = nameOf(url);
   const response = await fetch(url).catch((error: unknown) => {
     throw new MaskConverError(`${name}: cannot be fetched from ${url.host} (${reasonOf(error)})`);
   });
@@ -31,6 +31,15 @@ export async function fetchModel(
   } catch (error) {
     if (error instanceof MaskConverError) throw error;
     throw new MaskConverError(`${name}: was cut off on its way (${reasonOf(error)}); try again`);
+  }
+}
+
+function nameOf(url: URL): string {
+  const last = url.pathname.split("/").pop() || url.host;
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last; // a percent sign that escapes nothing
   }
 }
 

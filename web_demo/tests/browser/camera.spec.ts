@@ -47,6 +47,33 @@ test("the camera is segmented until it is stopped", async ({ page, demo, context
   expect(tracks).toBeNull();
 });
 
+test("impatient taps leave no second camera on, and a change of settings is no error", async ({
+  page,
+  demo,
+  context,
+}) => {
+  await context.grantPermissions(["camera"]);
+  await page.goto(demo);
+  await segmentLabels(page);
+  const button = page.getByRole("button", { name: "Camera", exact: true });
+  const states = await page.evaluateHandle(() => {
+    const tracks: MediaStreamTrack[] = [];
+    const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+      const stream = await original(wanted);
+      tracks.push(...stream.getTracks());
+      return stream;
+    };
+    return () => tracks.map((track) => track.readyState);
+  });
+  await button.evaluate((element: HTMLElement) => [1, 2, 3].forEach(() => element.click()));
+  await expect(page.getByRole("status")).toContainText(`at ${WIDTH}x${HEIGHT}`);
+  await page.getByLabel("Threads").selectOption("1");
+  await expect(page.getByRole("status")).toContainText("at 512x512");
+  await expect(page.getByRole("alert")).toBeHidden();
+  expect(await states.evaluate((of) => of())).toEqual(["ended"]);
+});
+
 test("a camera that is refused says what to do", async ({ page, demo, context }) => {
   await context.clearPermissions();
   await page.goto(demo);

@@ -34,6 +34,8 @@ for (const kind of ["demo", "plainDemo"] as const) {
     await page.reload();
     expect(await segmentLabels(page)).toEqual(labels);
     await expect(page.locator("#got")).toContainText("Got: int8.tflite");
+    await page.getByRole("button", { name: "Cat" }).click();
+    await expect(page.getByRole("alert")).toContainText("chelsea.jpg: cannot be fetched");
     await page.getByRole("link", { name: "Licenses" }).click();
     await expect(page.getByRole("heading", { name: "Software inside" })).toBeVisible();
   });

@@ -22,6 +22,12 @@ async function saveReport(page: Page, name: string): Promise<string> {
 
 test("a link measures after one tap, and Python reads the report", async ({ page, demo, context }) => {
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  // Chrome's rule; what is shared becomes the title.
+  await context.addInitScript(() => {
+    navigator.canShare = (data) =>
+      data?.files?.every(({ name, type }) => /\.txt$/.test(name) && type === "text/plain") ?? false;
+    navigator.share = async (data) => void (document.title = (await data?.files?.[0]?.text()) ?? "");
+  });
   await page.goto(`${demo}#model=int8&backend=wasm&threads=2&run=1`);
   const button = page.getByRole("button", { name: "Measure", exact: true });
   await expect(button).toBeFocused({ timeout: 60_000 });
@@ -33,6 +39,9 @@ test("a link measures after one tap, and Python reads the report", async ({ page
   await page.getByRole("button", { name: "Copy" }).click();
   const text = await saveReport(page, "web.json");
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(text);
+  await page.getByRole("button", { name: "Share" }).click();
+  await expect(page).toHaveTitle(/"schema"/);
+  expect(JSON.parse(await page.title())).toEqual(JSON.parse(text));
   const { results, machines } = JSON.parse(text) as {
     results: Record<string, unknown>[];
     machines: Record<string, unknown>[];

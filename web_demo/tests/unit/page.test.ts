@@ -26,6 +26,8 @@ describe("settings", () => {
     expect(addressOf("int8", base)).toBeNull();
     expect(addressOf("own/a.tflite", base)?.href).toBe("https://here.example/demo/own/a.tflite");
     expect(addressOf("https://there.example/a.onnx", base)?.host).toBe("there.example");
+    for (const none of ["data:,a.onnx", "javascript:alert(1).onnx", "file:///a.onnx", "http://"])
+      expect(addressOf(none, base), none).toBeNull();
   });
 });
 
