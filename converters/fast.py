@@ -37,8 +37,10 @@ def gather_embeddings(layers: Layers, head: Head, locations: Tensor) -> Tensor:
     ops = layers.ops
     _, height, width, _ = ops.shape(head.x)
     depthwise = head.depthwise
-    if layers.rewrites.lazy_windows and depthwise is not None:
-        return layers.apply(_windows(layers, head, depthwise, locations), head.pointwise)
+    if depthwise is not None:
+        pay = layers.rewrites.lazy_windows and _windows_pay(depthwise, ops.shape(locations)[0], height * width)
+        if pay or layers.rewrites.lazy_depthwise:
+            return layers.apply(_windows(layers, head, depthwise, locations, whole=not pay), head.pointwise)
     features = head.features(layers)
     rows = ops.reshape(features, [height * width, ops.shape(features)[-1]])
     return layers.apply(ops.gather(rows, locations), head.pointwise)
@@ -50,8 +52,10 @@ def _windows_pay(depthwise: Depthwise, k: int, places: int) -> bool:
     return bool(k * rows * columns < 0.6 * places)
 
 
-def _windows(layers: Layers, head: Head, depthwise: Depthwise, locations: Tensor) -> Tensor:
+def _windows(layers: Layers, head: Head, depthwise: Depthwise, locations: Tensor, *, whole: bool) -> Tensor:
     """Rows [K, c] of a head's last depthwise convolution, computed from the windows around the locations.
+
+    The layers before it run on the whole map, or on the windows as well.
 
     y[l] = sum over offsets d of kernel[d] * x[l + d]. Places beyond the border count as 0 behind the layers before, as
     `SAME` has it: their weights are 0, and any row of the map may stand for them.
@@ -67,10 +71,10 @@ def _windows(layers: Layers, head: Head, depthwise: Depthwise, locations: Tensor
     nearest = [ops.clip(v, 0, side - 1) for v, side in zip(wanted, (height, width), strict=True)]
     inside = ops.all([ops.equal(a, b) for a, b in zip(wanted, nearest, strict=True)])
     index = ops.reshape(nearest[0] * width + nearest[1], [k * size * size])
-    if _windows_pay(depthwise, k, height * width):
-        x = layers.apply(ops.gather(ops.rows(head.x), index), head.before)
-    else:
+    if whole:
         x = ops.gather(ops.rows(layers.apply(head.x, head.before)), index)
+    else:
+        x = layers.apply(ops.gather(ops.rows(head.x), index), head.before)
     channels = ops.shape(x)[-1]
     weights = ops.reshape(ops.cast(inside, np.float32), [k, size * size, 1])
     weights = weights * ops.constant(depthwise.kernel.reshape(1, size * size, channels))

@@ -167,7 +167,6 @@ def quantize(
     chosen = find_recipe(recipe)
     check_quantizable(card)
     metadata = read_metadata(content, card.name)
-    content = content if recipe == "float16" else add_biases_early(content)
     if not chosen.activation_bits:
         kept = select(operations(content), keep_float)
         quantized = _weights_only(content, chosen, kept)
@@ -236,6 +235,7 @@ def prepare(
     on_image: Callable[[], None] = lambda: None,
 ) -> bytes:
     """The float graph that a recipe is applied to: for 8 bits its channels are evened out (`equalization`)."""
+    content = add_biases_early(content)
     if in_pixels(card, recipe):
         content = fold_normalisation(content)
     return equalize(content, calibration, on_image) if recipe.equalized else content

@@ -27,8 +27,9 @@ class Rewrites:
         padded_classes: the class map gets channels that never win, up to a number that kernels are fast at
             (`graph.pad_classes`).
         lazy_embeddings: the mask embedding head's last layers run on K gathered rows (`fast.gather_embeddings`).
-        lazy_windows: so does the depthwise convolution before those, on the windows that it sees, and where that pays
-            the layers before it (`fast.gather_embeddings`).
+        lazy_depthwise: so does the depthwise convolution before those, on the windows that it sees
+            (`fast.gather_embeddings`).
+        lazy_windows: where that pays, so do the layers before it, too (`fast.gather_embeddings`).
         fold_classifier: the per-pixel head's last layer moves into the mask kernels (`fast.mask_logits`).
         two_stage_top_k: peaks on logits, and top-K of parts before that of the whole (`fast.proposals`).
         log_merits: without `fast_merge`, the merge compares logarithms, for the sake of float16
@@ -47,6 +48,7 @@ class Rewrites:
     blocked_sums: bool = False
     padded_classes: bool = False
     lazy_embeddings: bool = False
+    lazy_depthwise: bool = False
     lazy_windows: bool = False
     fold_classifier: bool = False
     two_stage_top_k: bool = False
@@ -67,12 +69,13 @@ def rewrites(target: Target, format: Format) -> Rewrites:
     """The rewrites for a target in the runtime that reads the format.
 
     ONNX Runtime has a depthwise kernel for any size, which the split would only burden with more passes over memory.
-    Its convolutions add what they are given as they write; LiteRT's would leave every sum to an operator of its own.
+    It keeps maps in planes, which would have to be transposed before windows are picked. Its convolutions add what they
+    are given as they write; LiteRT's would leave every sum to an operator of its own.
     A folded centre tap saves it a launch; LiteRT gains nothing, and one scale for all channels suits int8 less.
     A GPU or NPU that pads few channels to many would lose on an image of one plane.
     """
     chosen = TARGETS[target]
     if format == "onnx":
-        chosen = replace(chosen, late_bias=False, blocked_sums=False, padded_classes=False)
+        chosen = replace(chosen, late_bias=False, blocked_sums=False, padded_classes=False, lazy_depthwise=False)
         return replace(chosen, split_depthwise=False, interleaved_image=target == "cpu")
     return replace(chosen, sum_projection=False, fold_centre_tap=False)

@@ -140,7 +140,7 @@ def test_half_precision_is_in_the_weights_alone(onnx_models: Models) -> None:
 def test_the_same_checkpoint_gives_the_same_bytes(tmp_path: Path, onnx_models: Models) -> None:
     first = onnx_models.get("masks", "cpu", "uint8")
     second = tmp_path / first.name
-    convert(TINY / "config.yaml", TINY, second, spec=GraphSpec())
+    convert(TINY / "config.yaml", TINY, second, spec=GraphSpec(input_type="uint8"))
     assert second.read_bytes() == first.read_bytes()
 
 

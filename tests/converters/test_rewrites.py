@@ -35,7 +35,7 @@ def expected(models: Models) -> dict[str, np.ndarray]:
     )
 
 
-NEEDS = {"sum_projection": "fold_pooled_branch", "lazy_windows": "lazy_embeddings"}
+NEEDS = {"sum_projection": "fold_pooled_branch", "lazy_windows": "lazy_embeddings", "lazy_depthwise": "lazy_embeddings"}
 
 
 @pytest.mark.parametrize("format", ["tflite", "onnx"])

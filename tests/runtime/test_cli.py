@@ -164,7 +164,7 @@ def test_the_other_format(tmp_path: Path) -> None:
     done = run(*CONVERT, "--output", model, "--format", "onnx")
     assert done.returncode == 0, done.stderr
     shown = json.loads(run("inspect", model, "--json").stdout)
-    assert shown["inputs"] == [{"name": "image", "dtype": "uint8", "shape": [1, 96, 96, 3], "constant": False}]
+    assert shown["inputs"] == [{"name": "image", "dtype": "float32", "shape": [1, 96, 96, 3], "constant": False}]
     done = run("segment", model, PHOTO, "--output", tmp_path / "out", "--json", "--providers", "CPUExecutionProvider")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["image"] == str(PHOTO)

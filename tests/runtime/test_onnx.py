@@ -19,6 +19,7 @@ from maskconver_mobile.card import KEY
 from maskconver_mobile.cli.inspect import command as inspect_command
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.quantize_file import convert_quantized, quantize_file
+from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.inspection import OperatorInfo, TensorInfo, inspect_model
 from maskconver_mobile.onnx_file import TAIL_KEY
@@ -62,7 +63,7 @@ def test_options_of_the_runtime(model: Path) -> None:
 
 def test_ort_format(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.ort"
-    card = convert(TINY / "config.yaml", TINY, path, format="ort")
+    card = convert(TINY / "config.yaml", TINY, path, spec=GraphSpec(input_type="uint8"), format="ort")
     segmenter = Segmenter(path)
     assert segmenter.card == card
     wanted = Segmenter(model).segment(image()).panoptic_map
@@ -73,7 +74,7 @@ def test_ort_format(model: Path, tmp_path: Path) -> None:
 
 def test_quantized_ort_format(model: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first.ort", tmp_path / "second.ort"
-    convert_quantized("dynamic", TINY / "config.yaml", TINY, first)
+    convert_quantized("dynamic", TINY / "config.yaml", TINY, first, spec=GraphSpec(input_type="uint8"))
     quantize_file(model, second, "dynamic")
     maps = [Segmenter(path).segment(image()).panoptic_map for path in (first, second)]
     np.testing.assert_array_equal(*maps)
@@ -174,7 +175,7 @@ def set_ir_version(proto: onnx.ModelProto) -> None:
     [
         (lambda m: damage(m, KEY, None), "carries no model card; convert the checkpoint"),
         (lambda m: damage(m, KEY, "{"), "its model card is not readable"),
-        (newer_schema, "has schema 99 and this version reads 1; upgrade"),
+        (newer_schema, "has schema 99 and this version reads up to 2; upgrade"),
         (other_input, "its card says"),
         (lambda m: damage(m, TAIL_KEY, "AAAA"), "its card says level masks"),
         (set_opset, "upgrade onnxruntime"),

@@ -38,7 +38,7 @@ def refused(tmp_path: Path, content: bytes, message: str = "model.tflite") -> No
 
 
 def test_the_bundled_card(card: ModelCard) -> None:
-    assert (card.level, card.input_type, card.input_size, card.num_instances) == ("masks", "uint8", (256, 256), 50)
+    assert (card.level, card.input_type, card.input_size, card.num_instances) == ("masks", "pixels", (256, 256), 50)
     assert {c.id: c.name for c in card.categories}[1] == "person"
     assert len(card.categories) == 133
     assert len(card.source["sha256"]) == 64
@@ -135,7 +135,7 @@ def test_random_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "schema 2 and this version reads 1; upgrade"),
+        ({"schema": 3}, "schema 3 and this version reads up to 2; upgrade"),
         ({"level": "boxes"}, "malformed"),
         ({"input_size": [256]}, "malformed"),
         ({"input_size": [1 << 20, 256]}, "malformed"),
