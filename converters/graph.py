@@ -14,14 +14,12 @@ from maskconver_mobile.converters.network import Heads, maskconver
 from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
 from maskconver_mobile.converters.postprocess import MergeThresholds, Proposals, Tail, read_tail
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.targets import Format, rewrites
+from maskconver_mobile.converters.targets import NEVER, Format, rewrites
 
 MEAN = (255 * 0.485, 255 * 0.456, 255 * 0.406)
 STD = (255 * 0.229, 255 * 0.224, 255 * 0.225)
 CHANNELS = 8
 """XNNPACK's matrix products are slow at 1, 2 or 4 output channels more than a multiple of this."""
-NEVER = -65000.0
-"""A logit below all that suppression leaves, and still a float16 number."""
 
 
 def small_area_threshold(config: ModelConfig, size: tuple[int, int]) -> float:

@@ -23,6 +23,7 @@ from maskconver_mobile.converters.quantize import (
     prepare,
     statistics,
 )
+from maskconver_mobile.converters.targets import NEVER
 from maskconver_mobile.errors import MaskConverError
 
 Outputs = list[NDArray[np.float32]]
@@ -140,7 +141,8 @@ def _run(content: bytes, value: Tensor) -> Outputs:
 
 def _noise(expected: Outputs, found: Outputs) -> float:
     pairs = zip(expected, found, strict=True)
-    return float(np.mean([np.square(a - b).sum() / np.square(a).sum() for a, b in pairs]))
+    own = ((a[a > NEVER / 2], b[a > NEVER / 2]) for a, b in pairs)
+    return float(np.mean([np.square(a - b).sum() / np.square(a).sum() for a, b in own]))
 
 
 def _decibel(noise: float) -> float:

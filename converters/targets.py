@@ -6,6 +6,9 @@ from typing import Literal
 Target = Literal["cpu", "gpu", "reference"]
 Format = Literal["tflite", "onnx"]
 
+NEVER = -65000.0
+"""The class logit of padded channels: below all that suppression leaves, and still a float16 number."""
+
 
 @dataclass(frozen=True)
 class Rewrites:
