@@ -14,6 +14,8 @@ internal class OperatorRules(
     private val graphs: Int,
     private val data: (Flatbuffer.Table) -> ByteBuffer,
 ) {
+    private val calls = mutableMapOf<Int, MutableSet<Int>>()
+
     /** @throws DamagedModelException a rule is broken by an operator of graph number [graph] with these [tensors]. */
     fun check(graph: Int, tensors: List<Flatbuffer.Table>, operator: Flatbuffer.Table) {
         val code = codes[operator.int(0)].let { maxOf(it.byte(0), it.int(3)) }
@@ -22,13 +24,22 @@ internal class OperatorRules(
         if (code == SLICE) checkSlice(operator.ints(1).map { tensors[it] })
     }
 
-    /** Graphs call later ones alone, so that no call goes round in circles. */
+    /** No graph calls the main one, and no call goes round in circles. */
     private fun checkCalls(graph: Int, count: Int, operator: Flatbuffer.Table) {
         val options = operator.table(4)
         for (slot in 0 until count) {
             val called = options?.int(slot) ?: 0
-            need(called > graph && called < graphs, "graph $graph calls graph $called")
+            need(called in 1 until graphs && graph !in calledBy(called), "graph $graph calls graph $called")
+            calls.getOrPut(graph) { mutableSetOf() }.add(called)
         }
+    }
+
+    /** A graph and all that it calls, as far as is known yet. */
+    private fun calledBy(graph: Int): Set<Int> {
+        val found = mutableSetOf(graph)
+        val open = ArrayDeque(found)
+        while (open.isNotEmpty()) calls[open.removeFirst()].orEmpty().filterTo(open) { found.add(it) }
+        return found
     }
 
     private fun checkWindow(window: Window, operator: Flatbuffer.Table) {
