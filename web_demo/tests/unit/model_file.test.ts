@@ -126,7 +126,7 @@ describe("card", () => {
     expect(refusal(() => read({ schema: 3 }))).toContain("schema 3, newer than this page");
   });
 
-  test.each(Object.keys(card).filter((key) => !["source", "tools", "hard_sigmoid"].includes(key)))(
+  test.each(Object.keys(card).filter((key) => !["source", "tools", "hard_sigmoid", "half_precision"].includes(key)))(
     "without a good %s it is refused",
     (key) => {
       for (const value of [null, undefined, {}, [], [1, 2, 3, 4], -1, true, "x".repeat(10_000)]) {
