@@ -269,5 +269,6 @@ def dense(ops: TensorFlowOps, scene: Scene) -> Maps:
         half = HALF_OF_HARD_SIGMOID if scene.hard_sigmoid else 0.0
         own = count_pixels(ops, exceeds(ops, masks, ops.constant(half)), scene.size)
     keeps = kept(ops, scene, area, own, scene.valid)
+    winner = ops.reshape(winner, scene.size)
     maps = [ops.gather(as_integers(ops, scene, value), winner) for value in values(ops, scene, keeps)]
     return maps[0], maps[1]
