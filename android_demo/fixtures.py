@@ -38,48 +38,6 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 Arrays = dict[str, NDArray[Any]]
 
 
-def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Bilinear with half-pixel centres, in float32 throughout and without rounding, [h, w, 3]."""
-    (low_y, high_y, down), (low_x, high_x, right) = (
-        _axis(inputs, outputs) for inputs, outputs in zip(image.shape[:2], size, strict=True)
-    )
-    pixels = image.astype(np.float32)
-    right, down = right[None, :, None], down[:, None, None]
-
-    def row(y: NDArray[np.intp]) -> NDArray[np.float32]:
-        left = pixels[y][:, low_x]
-        return left + (pixels[y][:, high_x] - left) * right
-
-    top = row(low_y)
-    return top + (row(high_y) - top) * down
-
-
-def _axis(inputs: int, outputs: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    half = np.float32(0.5)
-    scale = np.float32(inputs) / np.float32(outputs)
-    place = (np.arange(outputs, dtype=np.float32) + half) * scale - half
-    below = np.floor(place)
-    return (
-        np.maximum(below, 0).astype(np.intp),
-        np.minimum(np.ceil(place), inputs - 1).astype(np.intp),
-        place - below,
-    )
-
-
-def input_tensor(image: NDArray[np.uint8], card: ModelCard) -> tuple[NDArray[Any], Letterbox]:
-    """The tensor [1, H, W, 3] that a model takes, and where the image lies on it."""
-    if card.input_type == "uint8":
-        return preprocess(image, card)
-    letterbox = Letterbox.fit((image.shape[0], image.shape[1]), card.input_size)
-    height, width = letterbox.scaled_size
-    mean, std = np.array([card.mean, card.std], np.float32)
-    tensor = np.empty((1, *card.input_size, 3), np.float32)
-    tensor[...] = 0 if card.input_type == "float32" else mean
-    scaled = resize(image, (height, width))
-    tensor[0, :height, :width] = (scaled - mean) / std if card.input_type == "float32" else scaled
-    return tensor, letterbox
-
-
 def letterboxes() -> Arrays:
     """Images of many shapes on several canvases, with the canvas for every input type."""
     rng = np.random.default_rng(0)
@@ -87,7 +45,7 @@ def letterboxes() -> Arrays:
     for i, (shape, canvas) in enumerate((s, CANVASES[j % 3]) for j, s in enumerate(SHAPES)):
         image = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
         for input_type in ("uint8", "float32", "pixels"):
-            tensor, letterbox = input_tensor(image, _card(canvas, input_type))
+            tensor, letterbox = preprocess(image, _card(canvas, input_type))
             found[f"{i}/{input_type}"] = tensor
         sizes = (letterbox.image_size, letterbox.canvas_size, letterbox.scaled_size, letterbox.extent)
         found |= {f"{i}/image": image, f"{i}/sizes": np.array(sizes, np.int32)}
@@ -171,7 +129,7 @@ def answer(model: Path, image: NDArray[np.uint8]) -> Arrays:
     """Python's way from an image to segments through a model: tensors, map and segments."""
     segmenter = Segmenter(model, num_threads=2)
     card = segmenter.card
-    tensor, letterbox = input_tensor(image, card)
+    tensor, letterbox = preprocess(image, card)
     outputs = segmenter.run_tensor(tensor)
     if card.level == "panoptic":
         maps = restore(outputs["category_map"][0], letterbox), restore(outputs["instance_map"][0], letterbox)

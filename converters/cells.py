@@ -81,7 +81,7 @@ class Merits:
     def __call__(self, ops: TensorFlowOps, logits: Tensor, offsets: Tensor) -> Tensor:
         """Merits of logits; offsets broadcast to them."""
         if self.hard_sigmoid:
-            return ops.relu6(logits + 3.0) * 0.16667 * offsets
+            return mask_probability(ops, logits, hard_sigmoid=True) * offsets
         soft = ops.minimum(logits, 0.0) + ops.log(ops.sigmoid(ops.abs(logits)))
         return ops.maximum(soft + offsets, LEAST)
 
@@ -89,6 +89,11 @@ class Merits:
     def least(self) -> float:
         """What no merit is below."""
         return 0.0 if self.hard_sigmoid else LEAST
+
+
+def mask_probability(ops: TensorFlowOps, logits: Tensor, *, hard_sigmoid: bool) -> Tensor:
+    """Of mask logits, by the sigmoid or relu6(x + 3) * 0.16667."""
+    return ops.relu6(logits + 3.0) * 0.16667 if hard_sigmoid else ops.sigmoid(logits)
 
 
 def merits(ops: TensorFlowOps, scores: Tensor, valid: Tensor, least_score: float, *, hard_sigmoid: bool) -> Merits:

@@ -15,7 +15,7 @@ def proposals(ops: TensorFlowOps, heatmap: Tensor, k: int) -> Proposals:
     """The K best local maxima of a class map of logits [1, h, w, C], as `postprocess.proposals` finds them.
 
     The logistic function is monotone, so peaks and their order can be read off the logits and K values need it.
-    Subtracting 1e30 times the distance to the neighbourhood's maximum leaves a peak as it is and sends everything else
+    Subtracting 1e4 times the distance to the neighbourhood's maximum leaves a peak as it is and sends everything else
     out of reach; arithmetic stays in the network's partition, comparisons would leave it. Top-K runs in two stages, of
     which the first leaves few cells to the second (`top_cells`).
 

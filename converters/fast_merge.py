@@ -259,7 +259,7 @@ def dense(ops: TensorFlowOps, scene: Scene) -> Maps:
     """Both maps, with all masks interpolated in all pixels."""
     height, width = scene.size
     masks = ops.reshape(ops.resize(scene.logits, scene.size), [height * width, scene.k])
-    probability = ops.relu6(masks + 3.0) * 0.16667 if scene.hard_sigmoid else ops.sigmoid(masks)
+    probability = cells.mask_probability(ops, masks, hard_sigmoid=scene.hard_sigmoid)
     winner = ops.argmax(probability * scene.scores)
     one = ops.clip01(ops.cast(winner, np.float32) + 1.0) * area_unit(scene.size)
     area = ops.scatter_add(winner, one, scene.k)

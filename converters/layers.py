@@ -22,7 +22,7 @@ from maskconver_mobile.errors import MaskConverError
 
 LAYER_NORM_EPSILON = 1e-6
 BLOCK = 64
-"""So many products are summed in float16 before the sum joins others. Blocks of 32 and 128 lose more."""
+"""So many products are summed in float16 before the sum joins others. Blocks of 128 lose more."""
 
 
 @dataclass(frozen=True)

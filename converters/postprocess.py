@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskconver_mobile.converters.cells import merits
+from maskconver_mobile.converters.cells import mask_probability, merits
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.folding import Array
@@ -115,7 +115,7 @@ def panoptic(
     compared: float16 rounds products to 0 where it still tells their logarithms apart.
     """
     masks = ops.resize(logits, output_size)
-    probability = ops.relu6(masks + 3.0) * 0.16667 if hard_sigmoid else ops.sigmoid(masks)
+    probability = mask_probability(ops, masks, hard_sigmoid=hard_sigmoid)
     valid = found.scores > thresholds.object_mask
     weight = ops.cast(valid, np.float32)
     classes = ops.where(valid, found.classes, ops.constant(0, np.int32))

@@ -28,7 +28,7 @@ class Rewrites:
         blocked_sums: the class map's sum over channels is made of sums of blocks, for the sake of float16
             (`layers.blocked`).
         padded_classes: the class map gets channels that never win, up to a number that kernels are fast at
-            (`graph.pad_classes`).
+            (`network.Head.padded`).
         lazy_embeddings: the mask embedding head's last layers run on K gathered rows (`fast.gather_embeddings`).
         lazy_depthwise: so does the depthwise convolution before those, on the windows that it sees
             (`fast.gather_embeddings`).

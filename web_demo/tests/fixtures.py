@@ -6,16 +6,16 @@ Run it as `python web_demo/tests/fixtures.py web_demo/out/fixtures`. Each file N
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from maskconver_mobile.benchmarks.stats import drift, summarize
-from maskconver_mobile.card import Category, ModelCard
+from maskconver_mobile.card import Category, InputType, ModelCard
 from maskconver_mobile.drawing import segment_colors
 from maskconver_mobile.image import Letterbox, load_image, preprocess
 from maskconver_mobile.labels import coco_panoptic
@@ -74,50 +74,14 @@ class Writer:
         self.content.clear()
 
 
-def resize_floats(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Bilinear with half-pixel centers, every step in float32, as the original network's preprocessing computes it."""
-    half = np.float32(0.5)
-    axes = []
-    for samples, wanted in zip(image.shape, size, strict=False):
-        scale = np.float32(samples) / np.float32(wanted)
-        place = (np.arange(wanted, dtype=np.float32) + half) * scale - half
-        low, high = np.floor(place), np.ceil(place)
-        bounds = np.maximum(low, 0).astype(int), np.minimum(high, samples - 1).astype(int)
-        axes.append((*bounds, (place - low).astype(np.float32)))
-    (top, bottom, down), (left, right, across) = axes
-    pixels, across, down = image.astype(np.float32), across[None, :, None], down[:, None, None]
-
-    def row(lines: NDArray[Any]) -> NDArray[np.float32]:
-        a, b = pixels[lines][:, left], pixels[lines][:, right]
-        return np.asarray(a + (b - a) * across, np.float32)
-
-    above = row(top)
-    return np.asarray(above + (row(bottom) - above) * down, np.float32)
-
-
-def float_tensor(image: NDArray[np.uint8], card: ModelCard, *, normalized: bool) -> NDArray[np.float32]:
-    """The tensor of input type `pixels`, or of `float32` where it is normalized."""
-    mean, std = np.array([card.mean, card.std], np.float32)
-    height, width = Letterbox.fit((image.shape[0], image.shape[1]), card.input_size).scaled_size
-    scaled = resize_floats(image, (height, width))
-    background = np.zeros(3, np.float32) if normalized else mean
-    tensor = np.broadcast_to(background, (1, *card.input_size, 3)).astype(np.float32)
-    tensor[0, :height, :width] = (scaled - mean) / std if normalized else scaled
-    return tensor
-
-
 def write_preprocessing(writer: Writer, rng: np.random.Generator) -> None:
     """Images of many shapes, and their input tensors of every type."""
     cases = []
     for i, shape in enumerate(SHAPES):
         image = rng.integers(0, 256, (*shape, 3), np.uint8)
         canvas = CANVASES[i % len(CANVASES)]
-        card = ModelCard(**{**vars(CARD), "input_size": canvas})
-        tensors = {
-            "uint8": preprocess(image, card)[0],
-            "pixels": float_tensor(image, card, normalized=False),
-            "float32": float_tensor(image, card, normalized=True),
-        }
+        cards = {kind: replace(CARD, input_size=canvas, input_type=kind) for kind in get_args(InputType)}
+        tensors = {kind: preprocess(image, cards[kind])[0] for kind in ("uint8", "pixels", "float32")}
         found = {name: writer.array(tensor) for name, tensor in tensors.items()}
         cases.append({"image": writer.array(image), "canvas": canvas, "tensors": found})
     sizes = [tuple(size) for size in rng.integers(1, 5000, (300, 2)).tolist()] + list(SHAPES)
