@@ -37,7 +37,7 @@ def count(model: Path, root: Path, plugin: Path, photo: Path) -> list[int]:
         raw, out = Path(folder) / "image.bin", Path(folder) / "counts.txt"
         tensor.tofile(raw)
         settings = [f"PYTHONPATH={root}/opt/packages", f"COUNT_OUT={out}"]
-        command = [EMULATOR, "-cpu", "cortex-a76", "-plugin", plugin, "-L", root]
+        command: list[str | Path] = [EMULATOR, "-cpu", "cortex-a76", "-plugin", plugin, "-L", root]
         command += [part for setting in settings for part in ("-E", setting)]
         command += [f"{root}/usr/bin/python3.11", HERE / "marked_run.py", model, raw]
         subprocess.run(command, check=True, env={**os.environ, "COUNT_OUT": str(out)}, stderr=subprocess.DEVNULL)  # noqa: S603
