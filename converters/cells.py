@@ -237,7 +237,7 @@ def paint(ops: TensorFlowOps, found: Contest, values: Tensor) -> Tensor:
 
 
 def assemble(ops: TensorFlowOps, grid: Grid, table: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
-    """The image [height, width] from cells in rows of a table.
+    """The image [1, height, width] from cells in rows of a table.
 
     A row of the image is one row of pixels from each cell that it crosses: those are picked where they lie.
 
@@ -254,8 +254,8 @@ def assemble(ops: TensorFlowOps, grid: Grid, table: Tensor, places: Tensor, size
     crossed = ops.gather(first, ops.constant(line // height, np.int32))
     inner = np.repeat(line[:, None] % height, columns, 1)
     picked = ops.gather(ops.reshape(table, [-1, width]), crossed + ops.constant(inner, np.int32))
-    image = ops.reshape(picked, [size[0], columns * width])
-    return ops.slice(image, 1, grid.border[1], grid.border[1] + size[1])
+    image = ops.reshape(picked, [1, size[0], columns * width])
+    return ops.slice(image, 2, grid.border[1], grid.border[1] + size[1])
 
 
 def part_inside(grid: Grid) -> Array:

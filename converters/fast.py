@@ -21,10 +21,8 @@ def proposals(ops: TensorFlowOps, heatmap: Tensor, k: int) -> Proposals:
 
     Equal to the plain form but for near ties: logits that differ by less than float rounding of their probabilities.
     """
-    _, height, width, channels = ops.shape(heatmap)
     distance = ops.relu6(ops.max_pool(heatmap, 3) - heatmap)
-    peaks = ops.reshape(heatmap - distance * SUPPRESSION, [height * width, channels])
-    logits, locations, classes = ops.top_cells(peaks, k, staged=True)
+    logits, locations, classes = ops.top_cells(heatmap - distance * SUPPRESSION, k, staged=True)
     return Proposals(classes, locations, ops.sigmoid(logits))
 
 
@@ -41,9 +39,7 @@ def gather_embeddings(layers: Layers, head: Head, locations: Tensor) -> Tensor:
         pay = layers.rewrites.lazy_windows and _windows_pay(depthwise, ops.shape(locations)[0], height * width)
         if pay or layers.rewrites.lazy_depthwise:
             return layers.apply(_windows(layers, head, depthwise, locations, whole=not pay), head.pointwise)
-    features = head.features(layers)
-    rows = ops.reshape(features, [height * width, ops.shape(features)[-1]])
-    return layers.apply(ops.gather(rows, locations), head.pointwise)
+    return layers.apply(ops.pick(head.features(layers), locations), head.pointwise)
 
 
 def _windows_pay(depthwise: Depthwise, k: int, places: int) -> bool:
@@ -70,15 +66,17 @@ def _windows(layers: Layers, head: Head, depthwise: Depthwise, locations: Tensor
     wanted = [rows + np.repeat(offsets, size)[None], places - rows * width + np.tile(offsets, size)[None]]
     nearest = [ops.clip(v, 0, side - 1) for v, side in zip(wanted, (height, width), strict=True)]
     inside = ops.all([ops.equal(a, b) for a, b in zip(wanted, nearest, strict=True)])
-    index = ops.reshape(nearest[0] * width + nearest[1], [k * size * size])
+    index = nearest[0] * width + nearest[1]
     if whole:
-        x = ops.gather(ops.rows(layers.apply(head.x, head.before)), index)
+        x = ops.pick(layers.apply(head.x, head.before), index)
     else:
-        x = layers.apply(ops.gather(ops.rows(head.x), index), head.before)
+        x = ops.pick(head.x, ops.reshape(index, [k * size * size]))
+        x = layers.apply(x, head.before)
+        x = ops.reshape(x, [k, size * size, ops.shape(x)[-1]])
     channels = ops.shape(x)[-1]
     weights = ops.reshape(ops.cast(inside, np.float32), [k, size * size, 1])
     weights = weights * ops.constant(depthwise.kernel.reshape(1, size * size, channels))
-    y = ops.sum(ops.reshape(x, [k, size * size, channels]) * weights, 1) + ops.constant(depthwise.bias)
+    y = ops.sum(x * weights, 1) + ops.constant(depthwise.bias)
     return ops.relu(y) if depthwise.norm is None else layers.finish(y, depthwise.norm, True)
 
 

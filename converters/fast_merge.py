@@ -113,8 +113,7 @@ def panoptic(
     scene = Scene(logits, scores, valid, classes, k, order, output_size, thresholds, is_thing, hard_sigmoid)
     grid = cell_grid(ops, logits, output_size)
     maps = dense(ops, scene) if grid is None else in_cells(ops, scene, grid)
-    categories, instances = (ops.reshape(ops.cast(map_, np.int32), [1, *output_size]) for map_ in maps)
-    return categories, instances
+    return ops.cast(maps[0], np.int32), ops.cast(maps[1], np.int32)
 
 
 def in_cells(ops: TensorFlowOps, scene: Scene, grid: Grid) -> Maps:
@@ -269,6 +268,6 @@ def dense(ops: TensorFlowOps, scene: Scene) -> Maps:
         half = HALF_OF_HARD_SIGMOID if scene.hard_sigmoid else 0.0
         own = count_pixels(ops, exceeds(ops, masks, ops.constant(half)), scene.size)
     keeps = kept(ops, scene, area, own, scene.valid)
-    winner = ops.reshape(winner, scene.size)
+    winner = ops.reshape(winner, [1, *scene.size])
     maps = [ops.gather(as_integers(ops, scene, value), winner) for value in values(ops, scene, keeps)]
     return maps[0], maps[1]

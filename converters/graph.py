@@ -95,9 +95,7 @@ def find_masks(layers: Layers, heads: Heads, tail: Tail, found: Proposals, *, pl
     if layers.rewrites.lazy_embeddings:
         embeddings = fast.gather_embeddings(layers, heads.mask_embeddings, found.locations)
     else:
-        dense = heads.mask_embeddings.dense(layers)
-        _, height, width, size = ops.shape(dense)
-        embeddings = ops.gather(ops.reshape(dense, [height * width, size]), found.locations)
+        embeddings = ops.pick(heads.mask_embeddings.dense(layers), found.locations)
     if layers.rewrites.fold_classifier:
         return fast.mask_logits(layers, tail, found, embeddings, heads.pixel_embeddings, planes=planes)
     pixels = heads.pixel_embeddings.dense(layers)

@@ -301,18 +301,29 @@ class OnnxOps:
         result = self._like(x, values, (*x.shape[:-1], k), channels_first=False)
         return result, replace(result, name=indices, dtype=np.dtype(np.int64))
 
-    def top_cells(self, x: OnnxTensor, k: int, *, staged: bool = False) -> tuple[OnnxTensor, OnnxTensor, OnnxTensor]:
-        """Values, rows and columns of the k largest of a matrix, sorted; ties in a column take the lower row.
+    def pick(self, x: OnnxTensor, locations: OnnxTensor) -> OnnxTensor:
+        """Rows [..., c] of a map [1, h, w, c] at places y * w + x, integers [...].
 
-        In stages, the k best of each of several parts come first: any value but those has k better.
+        Few of them are picked from planes value by value; for many the map is laid out in rows first.
         """
-        rows, columns = x.shape
-        shape = (rows * columns,)
+        places = x.shape[1] * x.shape[2]
+        few = int(np.prod(locations.shape)) < places // 4
+        return self.gather(self.reshape(x, [places, x.shape[3]]) if few else self.rows(x), locations)
+
+    def top_cells(self, x: OnnxTensor, k: int, *, staged: bool = False) -> tuple[OnnxTensor, OnnxTensor, OnnxTensor]:
+        """Values, places y * w + x and channels of the k largest of a map [1, h, w, c], sorted.
+
+        Ties in a channel take the first place. In stages, the k best of each of several parts come first: any value
+        but those has k better.
+        """
+        places, channels = x.shape[1] * x.shape[2], x.shape[3]
+        x = self.reshape(x, [places, channels])
+        shape = (places * channels,)
         cells = replace(x, name=self.graph.reshape(x.stored(), shape), shape=shape, channels_first=False)
         values, index = self._top_of_parts(cells, k) if staged else self.top_k(cells, k)
         if x.channels_first:
-            return values, index % rows, index // rows
-        return values, index // columns, index % columns
+            return values, index % places, index // places
+        return values, index // channels, index % channels
 
     def _top_of_parts(self, x: OnnxTensor, k: int) -> tuple[OnnxTensor, OnnxTensor]:
         """`top_k` of a vector, cut into parts that threads share."""

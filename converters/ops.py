@@ -20,6 +20,10 @@ Array = NDArray[np.float32]
 class TensorFlowOps:
     """Operations on symbolic TensorFlow tensors; maps are NHWC."""
 
+    def __init__(self, *, pick_in_place: bool = False) -> None:
+        """As `targets.Rewrites` has it."""
+        self._pick_in_place = pick_in_place
+
     def scope(self, path: str) -> AbstractContextManager[str]:
         """Operations within carry this layer's path in their tensors' names, by which they can be picked out later."""
         scope: AbstractContextManager[str] = tf.name_scope(f"{path}/")
@@ -187,6 +191,17 @@ class TensorFlowOps:
         """Rows of the first axis."""
         return tf.gather(x, indices, axis=0)
 
+    def pick(self, x: Tensor, locations: Tensor) -> Tensor:
+        """Rows [..., c] of a map [1, h, w, c] at places y * w + x, int32 [...].
+
+        In place by both coordinates: kernels that flatten a map first copy it.
+        """
+        if not self._pick_in_place:
+            return self.gather(self.rows(x), locations)
+        width = self.shape(x)[2]
+        row = locations // width
+        return tf.gather_nd(x, tf.stack([tf.zeros_like(row), row, locations - row * width], -1))
+
     def scatter_add(self, indices: Tensor, values: Tensor, size: int) -> Tensor:
         """Sums of the values [n] that share an index, for indices 0 ... size - 1."""
         return tf.scatter_nd(tf.reshape(indices, [-1, 1]), values, [size])
@@ -196,16 +211,22 @@ class TensorFlowOps:
         return tuple(tf.math.top_k(x, k))
 
     def top_cells(self, x: Tensor, k: int, *, staged: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Values, rows and columns of the k largest of a matrix, sorted; ties in a column take the lower row.
+        """Values, places y * w + x and channels of the k largest of a map [1, h, w, c], sorted.
 
-        In stages, the k rows with the largest values come first: any row but those has k better.
+        Ties in a channel take the first place. In stages, the k places with the largest values come first: any place
+        but those has k better.
         """
-        rows, columns = self.shape(x)
+        _, height, width, channels = self.shape(x)
+        places = height * width
         if staged:
-            _, best = self.top_k(self.max(x, -1), min(k, rows))
-            values, row, column = self.top_cells(self.gather(x, best), k)
-            return values, self.gather(best, row), column
-        values, index = self.top_k(tf.reshape(x, [rows * columns]), k)
+            _, best = self.top_k(tf.reshape(self.max(x, -1), [places]), min(k, places))
+            values, row, channel = self._top_of_rows(self.pick(x, best), k)
+            return values, self.gather(best, row), channel
+        return self._top_of_rows(tf.reshape(x, [places, channels]), k)
+
+    def _top_of_rows(self, rows: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        count, columns = self.shape(rows)
+        values, index = self.top_k(tf.reshape(rows, [count * columns]), k)
         row = index // columns
         return values, row, index - row * columns
 

@@ -53,8 +53,7 @@ def proposals(ops: TensorFlowOps, heatmap: Tensor, k: int) -> Proposals:
     probability = ops.sigmoid(heatmap)
     distance = ops.max_pool(probability, 3) - probability
     peaks = ops.where(distance < PEAK_ERROR, probability, ops.constant(0.0))
-    _, height, width, channels = ops.shape(heatmap)
-    scores, locations, classes = ops.top_cells(ops.reshape(peaks, [height * width, channels]), k)
+    scores, locations, classes = ops.top_cells(peaks, k)
     return Proposals(classes, locations, scores)
 
 

@@ -35,6 +35,7 @@ class Rewrites:
         lazy_windows: where that pays, so do the layers before it, too (`fast.gather_embeddings`).
         fold_classifier: the per-pixel head's last layer moves into the mask kernels (`fast.mask_logits`).
         two_stage_top_k: peaks on logits, and top-K of parts before that of the whole (`fast.proposals`).
+        pick_in_place: rows of a map are picked by both coordinates (`ops.TensorFlowOps.pick`), which GPUs cannot.
         log_merits: without `fast_merge`, the merge compares logarithms, for the sake of float16
             (`postprocess.panoptic`).
         fast_merge: the panoptic merge compares the masks that can win a cell, not all of them (`fast_merge.panoptic`).
@@ -55,6 +56,7 @@ class Rewrites:
     lazy_windows: bool = False
     fold_classifier: bool = False
     two_stage_top_k: bool = False
+    pick_in_place: bool = False
     log_merits: bool = False
     fast_merge: bool = False
 
@@ -64,7 +66,7 @@ _CPU = Rewrites(**{field.name: True for field in fields(Rewrites)})
 TARGETS: dict[Target, Rewrites] = {
     "reference": Rewrites(),
     "cpu": _CPU,
-    "gpu": replace(_CPU, split_depthwise=False, fast_merge=False),
+    "gpu": replace(_CPU, split_depthwise=False, pick_in_place=False, fast_merge=False),
 }
 
 

@@ -41,8 +41,9 @@ def to_tflite(config: ModelConfig, weights: Weights, spec: GraphSpec, precision:
 def function_of(config: ModelConfig, weights: Weights, spec: GraphSpec) -> Any:
     """The graph as a TensorFlow function of one tensor, `image`."""
     graph = build(config, weights, spec)
+    ops = TensorFlowOps(pick_in_place=rewrites(spec.target, "tflite").pick_in_place)
     image = tf.TensorSpec([1, *config.input_size, 3], tf.as_dtype(spec.input_dtype), name="image")
-    return tf.function(lambda image: graph(TensorFlowOps(), image), input_signature=[image], autograph=False)
+    return tf.function(lambda image: graph(ops, image), input_signature=[image], autograph=False)
 
 
 def make_card(

@@ -113,7 +113,7 @@ def test_the_cpu_graph_keeps_its_gains(full: dict[str, Path]) -> None:
     assert kernel_taps(plain) == 49
     assert kernel_taps(rewritten) <= 25
     assert rewritten.multiply_adds <= 0.9 * plain.multiply_adds
-    assert not rewritten.operator_counts.keys() & {"WHILE", "GATHER_ND", "PAD", "SLICE", "STRIDED_SLICE", "SPLIT_V"}
+    assert not rewritten.operator_counts.keys() & {"WHILE", "PAD", "SLICE", "STRIDED_SLICE", "SPLIT_V"}
     assert not plain.operator_counts.keys() & {"WHILE", "GATHER_ND"}
 
 
@@ -137,9 +137,10 @@ def test_a_gpu_graph_has_no_foreign_operator(level: str, models: Models) -> None
 
 @pytest.mark.parametrize("level", ["masks", "panoptic"])
 @pytest.mark.parametrize("target", ["cpu", "gpu", "reference"])
-def test_no_loops_and_flat_gathers(level: str, target: str, models: Models) -> None:
+def test_no_loops_and_gathers_in_place_on_the_cpu_alone(level: str, target: str, models: Models) -> None:
     counts = inspect_model(models.get(level, target)).operator_counts
-    assert not counts.keys() & {"WHILE", "GATHER_ND"}
+    assert "WHILE" not in counts
+    assert ("GATHER_ND" in counts) == (target == "cpu")
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
