@@ -32,6 +32,8 @@ setup(
     packages=[
         *find_packages(include=["maskconver_mobile", "maskconver_mobile.*"]),
         "maskconver_mobile.converters",
+        "maskconver_mobile.converters.graph",
+        "maskconver_mobile.converters.passes",
         "maskconver_mobile.benchmarks",
     ],
     package_dir={

@@ -27,8 +27,7 @@ from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.onnx_graph import OPSET
-from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.targets import Target
+from maskconver_mobile.converters.spec import GraphSpec, Target
 from maskconver_mobile.converters.tflite import function_of
 from maskconver_mobile.files import write_atomically
 from maskconver_mobile.inspection import inspect_model

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskconver_mobile.converters.folding import Array
-from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
+from maskconver_mobile.converters.graph.builder import GraphBuilder
+from maskconver_mobile.converters.graph.ir import Array, Value
 
 MARGIN = 1e-3
 """Of a merit: what rounding may hide."""
@@ -38,7 +38,7 @@ class Grid:
         border: (height, width) of what lies outside the image on each side, in pixels.
     """
 
-    nodes: Tensor
+    nodes: Value
     cells: tuple[int, int]
     pixels: tuple[int, int]
     border: tuple[int, int]
@@ -60,10 +60,10 @@ class Contest:
         areas: pixels won [m, n].
     """
 
-    members: Tensor
-    ids: Tensor
-    rounds: tuple[Tensor, ...]
-    areas: Tensor
+    members: Value
+    ids: Value
+    rounds: tuple[Value, ...]
+    areas: Value
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ class Merits:
         hard_sigmoid: whether probabilities are relu6(x + 3) * 0.16667. Their merits are the products themselves.
     """
 
-    offsets: Tensor
+    offsets: Value
     hard_sigmoid: bool
 
-    def __call__(self, ops: TensorFlowOps, logits: Tensor, offsets: Tensor) -> Tensor:
+    def __call__(self, ops: GraphBuilder, logits: Value, offsets: Value) -> Value:
         """Merits of logits; offsets broadcast to them."""
         if self.hard_sigmoid:
             return mask_probability(ops, logits, hard_sigmoid=True) * offsets
@@ -91,12 +91,12 @@ class Merits:
         return 0.0 if self.hard_sigmoid else LEAST
 
 
-def mask_probability(ops: TensorFlowOps, logits: Tensor, *, hard_sigmoid: bool) -> Tensor:
+def mask_probability(ops: GraphBuilder, logits: Value, *, hard_sigmoid: bool) -> Value:
     """Of mask logits, by the sigmoid or relu6(x + 3) * 0.16667."""
     return ops.relu6(logits + 3.0) * 0.16667 if hard_sigmoid else ops.sigmoid(logits)
 
 
-def merits(ops: TensorFlowOps, scores: Tensor, valid: Tensor, least_score: float, *, hard_sigmoid: bool) -> Merits:
+def merits(ops: GraphBuilder, scores: Value, valid: Value, least_score: float, *, hard_sigmoid: bool) -> Merits:
     """The order of masks with these scores [K], all over `least_score` where valid [K] is 1, not 0."""
     if hard_sigmoid:
         return Merits(scores * valid, hard_sigmoid)
@@ -104,7 +104,7 @@ def merits(ops: TensorFlowOps, scores: Tensor, valid: Tensor, least_score: float
     return Merits(logarithms + (valid - 1.0) * 200.0, hard_sigmoid)
 
 
-def cell_grid(ops: TensorFlowOps, logits: Tensor, size: tuple[int, int]) -> Grid | None:
+def cell_grid(ops: GraphBuilder, logits: Value, size: tuple[int, int]) -> Grid | None:
     """The cells of an image of `size` over masks [1, h, w, K]; None where pixels do not fall evenly into cells.
 
     Beyond the outermost mask values interpolation repeats them, so the map grows by one value on each side, and the
@@ -122,12 +122,12 @@ def cell_grid(ops: TensorFlowOps, logits: Tensor, size: tuple[int, int]) -> Grid
     return Grid(nodes, (height + 1, width + 1), scale, (scale[0] // 2, scale[1] // 2))
 
 
-def exceeds(ops: TensorFlowOps, a: Tensor, b: Tensor) -> Tensor:
+def exceeds(ops: GraphBuilder, a: Value, b: Value) -> Value:
     """1 where a > b, else 0."""
     return ops.clip01(ops.ceil(a - b))
 
 
-def candidates(ops: TensorFlowOps, grid: Grid, order: Merits) -> Tensor:
+def candidates(ops: GraphBuilder, grid: Grid, order: Merits) -> Value:
     """1 for each mask that can win a pixel of a cell, else 0: [cells, K].
 
     Where merits are the least possible for all, the first wins by the rule of ties. So it is always a candidate, and
@@ -145,7 +145,7 @@ def candidates(ops: TensorFlowOps, grid: Grid, order: Merits) -> Tensor:
     return can_win
 
 
-def undominated(ops: TensorFlowOps, grid: Grid, merit: Tensor, pivot: Tensor, offsets: Tensor) -> Tensor:
+def undominated(ops: GraphBuilder, grid: Grid, merit: Value, pivot: Value, offsets: Value) -> Value:
     """0 for masks that stay below one other, the pivot, in all of a cell, else 1: [cells, K].
 
     A mask has p = s / (1 + exp(-l)), so 1 / p = 1 / s + exp(-(l + log s)); take the pivot's score t a little lower than
@@ -172,10 +172,10 @@ def undominated(ops: TensorFlowOps, grid: Grid, merit: Tensor, pivot: Tensor, of
             pivots = ops.gather(flat, places + ops.constant(corner, np.int32))
             gaps.append(own - ops.reshape(pivots, [rows, columns, 1]))
     worst = ops.reshape(functools.reduce(ops.maximum, gaps), [grid.count, k])
-    return 1.0 - exceeds(ops, -MARGIN, worst)
+    return 1.0 - exceeds(ops, ops.constant(-MARGIN), worst)
 
 
-def contest(ops: TensorFlowOps, grid: Grid, members: Tensor, can_win: Tensor, m: int, merit: Merits) -> Contest:
+def contest(ops: GraphBuilder, grid: Grid, members: Value, can_win: Value, m: int, merit: Merits) -> Contest:
     """Let the first m candidates of each member cell compete in each of its pixels.
 
     The j-th candidate's id is the number of masks that fewer than j + 1 candidates precede or are. Neighbours meet
@@ -205,7 +205,7 @@ def contest(ops: TensorFlowOps, grid: Grid, members: Tensor, can_win: Tensor, m:
     return Contest(members, ids, tuple(rounds), ops.reshape(won_areas(ops, rounds), [m, n]))
 
 
-def pixel_logits(ops: TensorFlowOps, grid: Grid, members: Tensor, ids: Tensor) -> Tensor:
+def pixel_logits(ops: GraphBuilder, grid: Grid, members: Value, ids: Value) -> Value:
     """Logits [m * n, P] of masks `ids` [m * n] in the P pixels of the n member cells, from their four corners."""
     _, across, k = ops.shape(grid.nodes)
     repeats = ops.shape(ids)[0] // ops.shape(members)[0]
@@ -217,7 +217,7 @@ def pixel_logits(ops: TensorFlowOps, grid: Grid, members: Tensor, ids: Tensor) -
     return ops.dense(corners, weights, np.zeros(weights.shape[1], np.float32))
 
 
-def won_areas(ops: TensorFlowOps, rounds: list[Tensor]) -> Tensor:
+def won_areas(ops: GraphBuilder, rounds: list[Value]) -> Value:
     """Pixels won [m * n]: from the final back to the first round, who beats whom of those that get that far."""
     alive = (1.0 - rounds[-1], rounds[-1])
     for wins in rounds[-2::-1]:
@@ -227,7 +227,7 @@ def won_areas(ops: TensorFlowOps, rounds: list[Tensor]) -> Tensor:
     return ops.concat([ops.sum(part, -1) for part in alive], 0)
 
 
-def paint(ops: TensorFlowOps, found: Contest, values: Tensor) -> Tensor:
+def paint(ops: GraphBuilder, found: Contest, values: Value) -> Value:
     """The value [K] of each pixel's winner: [n, P]. Exact for integers up to 2048, in float16 too."""
     painted = ops.reshape(ops.gather(values, found.ids), [-1, 1])
     for wins in found.rounds:
@@ -236,7 +236,7 @@ def paint(ops: TensorFlowOps, found: Contest, values: Tensor) -> Tensor:
     return painted
 
 
-def assemble(ops: TensorFlowOps, grid: Grid, table: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
+def assemble(ops: GraphBuilder, grid: Grid, table: Value, places: Value, size: tuple[int, int]) -> Value:
     """The image [1, height, width] from cells in rows of a table.
 
     A row of the image is one row of pixels from each cell that it crosses: those are picked where they lie.
@@ -278,7 +278,7 @@ def first_corners(grid: Grid, k: int) -> np.typing.NDArray[np.int_]:
     return first
 
 
-def halves(ops: TensorFlowOps, x: Tensor) -> tuple[Tensor, Tensor]:
+def halves(ops: GraphBuilder, x: Value) -> tuple[Value, Value]:
     """The first and the second half of the rows."""
     n = ops.shape(x)[0]
     return ops.slice(x, 0, 0, n // 2), ops.slice(x, 0, n // 2, n)

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.converters import cells
 from maskconver_mobile.converters.cells import Contest, Grid, Merits, cell_grid, exceeds
-from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
+from maskconver_mobile.converters.graph.builder import GraphBuilder
+from maskconver_mobile.converters.graph.ir import Value
 from maskconver_mobile.converters.postprocess import MergeThresholds, Proposals, area_unit, count_pixels
 
 Plan = tuple[tuple[int, float], ...]
-Maps = tuple[Tensor, Tensor]
+Maps = tuple[Value, Value]
 
 FEW_SEGMENTS = 24
 """So many large segments have their own areas counted at first; where there are more, those of all are."""
@@ -54,10 +55,10 @@ class Scene:
         hard_sigmoid: whether probabilities are relu6(x + 3) * 0.16667.
     """
 
-    logits: Tensor
-    scores: Tensor
-    valid: Tensor
-    classes: Tensor
+    logits: Value
+    scores: Value
+    valid: Value
+    classes: Value
     k: int
     merits: Merits
     size: tuple[int, int]
@@ -77,16 +78,16 @@ class Draw:
         order: those cells, int32.
     """
 
-    can_win: Tensor
-    alone: Tensor
-    counts: Tensor
-    order: Tensor
+    can_win: Value
+    alone: Value
+    counts: Value
+    order: Value
 
 
 def panoptic(
-    ops: TensorFlowOps,
+    ops: GraphBuilder,
     found: Proposals,
-    logits: Tensor,
+    logits: Value,
     output_size: tuple[int, int],
     thresholds: MergeThresholds,
     is_thing: NDArray[np.bool_],
@@ -116,7 +117,7 @@ def panoptic(
     return ops.cast(maps[0], np.int32), ops.cast(maps[1], np.int32)
 
 
-def in_cells(ops: TensorFlowOps, scene: Scene, grid: Grid) -> Maps:
+def in_cells(ops: GraphBuilder, scene: Scene, grid: Grid) -> Maps:
     """Both maps, by the smallest plan that is large enough."""
     can_win = cells.candidates(ops, grid, scene.merits)
     most = max(sum(capacity for _, capacity in tiers(plan, grid, scene.k)) for plan in PLANS)
@@ -124,12 +125,12 @@ def in_cells(ops: TensorFlowOps, scene: Scene, grid: Grid) -> Maps:
     return by_plan(ops, scene, grid, draw, PLANS)
 
 
-def by_plan(ops: TensorFlowOps, scene: Scene, grid: Grid, draw: Draw, plans: tuple[Plan, ...]) -> Maps:
+def by_plan(ops: GraphBuilder, scene: Scene, grid: Grid, draw: Draw, plans: tuple[Plan, ...]) -> Maps:
     """Both maps by the first of these plans that is large enough, else by the dense form."""
     if not plans:
         return dense(ops, scene)
     sizes = tiers(plans[0], grid, scene.k)
-    maps: Maps = ops.choose(
+    maps: Maps = ops.cond(
         ops.all(fits(ops, draw, sizes)),
         lambda: contested(ops, scene, grid, draw, sizes),
         lambda: by_plan(ops, scene, grid, draw, plans[1:]),
@@ -143,7 +144,7 @@ def tiers(plan: Plan, grid: Grid, k: int) -> list[tuple[int, int]]:
     return [(min(m, all_compete), max(1, int(grid.count * part))) for m, part in plan]
 
 
-def fits(ops: TensorFlowOps, draw: Draw, sizes: list[tuple[int, int]]) -> list[Tensor]:
+def fits(ops: GraphBuilder, draw: Draw, sizes: list[tuple[int, int]]) -> list[Value]:
     """Conditions under which no cell has more candidates than its tier takes."""
     starts = np.cumsum([0, *(capacity for _, capacity in sizes)]).tolist()
     takes = [*(m for m, _ in sizes), 1]
@@ -154,7 +155,7 @@ def fits(ops: TensorFlowOps, draw: Draw, sizes: list[tuple[int, int]]) -> list[T
     ]
 
 
-def contested(ops: TensorFlowOps, scene: Scene, grid: Grid, draw: Draw, sizes: list[tuple[int, int]]) -> Maps:
+def contested(ops: GraphBuilder, scene: Scene, grid: Grid, draw: Draw, sizes: list[tuple[int, int]]) -> Maps:
     """Both maps, with a contest in the cells that have several candidates."""
     contests, start = [], 0
     for m, capacity in sizes:
@@ -163,7 +164,7 @@ def contested(ops: TensorFlowOps, scene: Scene, grid: Grid, draw: Draw, sizes: l
         start += capacity
     order = ops.slice(draw.order, 0, 0, start)
     moves = ops.constant(scene.k + np.arange(start), np.int32) - ops.gather(draw.alone, order)
-    moved = ops.scatter_add(order, moves, grid.count)
+    moved = ops.segment_sum(order, moves, grid.count)
     values = segments(ops, scene, won_areas(ops, scene, grid, contests, draw.alone, moved))
     settled = ops.constant(np.zeros((1, grid.pixels[0] * grid.pixels[1])))
     maps = []
@@ -176,8 +177,8 @@ def contested(ops: TensorFlowOps, scene: Scene, grid: Grid, draw: Draw, sizes: l
 
 
 def won_areas(
-    ops: TensorFlowOps, scene: Scene, grid: Grid, contests: list[Contest], alone: Tensor, moved: Tensor
-) -> Tensor:
+    ops: GraphBuilder, scene: Scene, grid: Grid, contests: list[Contest], alone: Value, moved: Value
+) -> Value:
     """Area of each mask [K]: in contests, and as the only candidate `alone` [cells] where nothing is `moved`."""
     unit = area_unit(scene.size)
     inside = ops.constant(cells.part_inside(grid) * unit)
@@ -186,10 +187,10 @@ def won_areas(
     for outcome in contests:
         won = outcome.areas * ops.gather(inside, outcome.members)
         areas.append(ops.reshape(won, ops.shape(outcome.ids)))
-    return ops.scatter_add(ops.concat([alone, *(c.ids for c in contests)], 0), ops.concat(areas, 0), scene.k)
+    return ops.segment_sum(ops.concat([alone, *(c.ids for c in contests)], 0), ops.concat(areas, 0), scene.k)
 
 
-def segments(ops: TensorFlowOps, scene: Scene, area: Tensor) -> Maps:
+def segments(ops: GraphBuilder, scene: Scene, area: Value) -> Maps:
     """Category and instance value [K] of each mask's pixels. Small segments are void, whatever their own area."""
     if scene.k <= FEW_SEGMENTS:
         return values(ops, scene, kept(ops, scene, area, own_areas(ops, scene, scene.logits), scene.valid))
@@ -197,20 +198,20 @@ def segments(ops: TensorFlowOps, scene: Scene, area: Tensor) -> Maps:
     smallest = ops.gather(areas, ops.constant(FEW_SEGMENTS - 1, np.int32))
     limit = np.float32(scene.thresholds.small_area * area_unit(scene.size))
 
-    def few() -> Tensor:
+    def few() -> Value:
         _, height, width, _ = ops.shape(scene.logits)
         chosen = ops.reshape(ops.gather(ops.constant(np.eye(scene.k)), ids), [1, FEW_SEGMENTS, scene.k])
         logits = ops.matmul(ops.reshape(scene.logits, [1, height * width, scene.k]), chosen)
         own = own_areas(ops, scene, ops.reshape(logits, [1, height, width, FEW_SEGMENTS]))
-        return ops.scatter_add(ids, kept(ops, scene, areas, own, ops.gather(scene.valid, ids)), scene.k)
+        return ops.segment_sum(ids, kept(ops, scene, areas, own, ops.gather(scene.valid, ids)), scene.k)
 
-    def every() -> Tensor:
+    def every() -> Value:
         return kept(ops, scene, area, own_areas(ops, scene, scene.logits), scene.valid)
 
-    return values(ops, scene, ops.choose(smallest < np.nextafter(limit, np.float32(np.inf)), few, every))
+    return values(ops, scene, ops.cond(smallest < np.nextafter(limit, np.float32(np.inf)), few, every))
 
 
-def kept(ops: TensorFlowOps, scene: Scene, area: Tensor, own_area: Tensor, valid: Tensor) -> Tensor:
+def kept(ops: GraphBuilder, scene: Scene, area: Value, own_area: Value, valid: Value) -> Value:
     """1 for masks that keep their pixels, else 0."""
     limits, own = scene.thresholds, own_area * valid
     small_area = limits.small_area * area_unit(scene.size)
@@ -218,18 +219,18 @@ def kept(ops: TensorFlowOps, scene: Scene, area: Tensor, own_area: Tensor, valid
     return ops.cast(ops.all(conditions), np.float32)
 
 
-def values(ops: TensorFlowOps, scene: Scene, keeps: Tensor) -> Maps:
+def values(ops: GraphBuilder, scene: Scene, keeps: Value) -> Maps:
     """Category and instance value [K] of the masks' pixels, 0 where they keep none."""
     thing = ops.gather(ops.constant(scene.is_thing, np.float32), scene.classes)
     return ops.cast(scene.classes, np.float32) * keeps, ops.constant(np.arange(1, scene.k + 1)) * (thing * keeps)
 
 
-def as_integers(ops: TensorFlowOps, scene: Scene, x: Tensor) -> Tensor:
+def as_integers(ops: GraphBuilder, scene: Scene, x: Value) -> Value:
     """Values of pixels as bytes where all fit: conditions copy what their branches return."""
     return ops.to_bytes(x) if max(len(scene.is_thing), scene.k + 1) <= 256 else ops.cast(x, np.int32)
 
 
-def own_areas(ops: TensorFlowOps, scene: Scene, logits: Tensor) -> Tensor:
+def own_areas(ops: GraphBuilder, scene: Scene, logits: Value) -> Value:
     """Area where each mask's probability is over 1/2, for even horizontal scales: [masks].
 
     Rows are interpolated. Along a row, s pixels lie between mask values a and b, and interpolation crosses 0 at most
@@ -254,14 +255,14 @@ def own_areas(ops: TensorFlowOps, scene: Scene, logits: Tensor) -> Tensor:
     return ops.sum(ops.reshape(columns * ops.constant(weights), [height // group * (width + 2), count]), 0)
 
 
-def dense(ops: TensorFlowOps, scene: Scene) -> Maps:
+def dense(ops: GraphBuilder, scene: Scene) -> Maps:
     """Both maps, with all masks interpolated in all pixels."""
     height, width = scene.size
     masks = ops.reshape(ops.resize(scene.logits, scene.size), [height * width, scene.k])
     probability = cells.mask_probability(ops, masks, hard_sigmoid=scene.hard_sigmoid)
     winner = ops.argmax(probability * scene.scores)
     one = ops.clip01(ops.cast(winner, np.float32) + 1.0) * area_unit(scene.size)
-    area = ops.scatter_add(winner, one, scene.k)
+    area = ops.segment_sum(winner, one, scene.k)
     if width % (2 * ops.shape(scene.logits)[2]) == 0:
         own = own_areas(ops, scene, scene.logits)
     else:

@@ -4,7 +4,6 @@ import tempfile
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import onnx
@@ -12,13 +11,13 @@ import onnxruntime
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.checkpoint import Weights
+from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import ModelConfig
-from maskconver_mobile.converters.graph import build
+from maskconver_mobile.converters.graph.emit import emit
 from maskconver_mobile.converters.onnx_edit import halve_weights
 from maskconver_mobile.converters.onnx_graph import OnnxGraph, checked, tensor_type
 from maskconver_mobile.converters.onnx_ops import OnnxOps
 from maskconver_mobile.converters.onnx_tensor import OnnxTensor
-from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.converters.tflite import Precision, host_tail
 from maskconver_mobile.onnx_file import attach
@@ -35,8 +34,8 @@ def to_onnx(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: P
     graph = OnnxGraph()
     shape, dtype = (1, *config.input_size, 3), np.dtype(spec.input_dtype)
     image = OnnxTensor(graph, "image", shape, dtype)
-    ops = cast(TensorFlowOps, OnnxOps(graph))  # another implementation of the same vocabulary
-    outputs = {name: _public(x) for name, x in build(config, weights, spec, "onnx")(ops, image).items()}
+    compiled, _ = compile_graph(config, weights, spec, "onnx")
+    outputs = {name: _public(x) for name, x in emit(compiled, OnnxOps(graph), {"image": image}).items()}
     types = {name: (x.name, tensor_type(x.dtype, x.shape)) for name, x in outputs.items()}
     model = graph.model({"image": tensor_type(dtype, shape)}, types)
     if precision == "float16":

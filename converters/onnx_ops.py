@@ -50,7 +50,9 @@ class OnnxOps:
         """A map [1, h, w, c] with its channels in planes of their own."""
         return x.laid_out(True)
 
-    def conv(self, x: OnnxTensor, kernel: Array, bias: Array, *, stride: int = 1, relu: bool = False) -> OnnxTensor:
+    def conv(
+        self, x: OnnxTensor, kernel: Array, bias: Array | None = None, *, stride: int = 1, relu: bool = False
+    ) -> OnnxTensor:
         """A `SAME` convolution; kernel [kh, kw, in, out]. Channels that lie side by side, the image's, stay so."""
         return self._conv(x, kernel.transpose(3, 2, 0, 1), bias, stride, (1, 1), 1, relu)
 
@@ -105,9 +107,10 @@ class OnnxOps:
         y = self._like(x, name, (1, height, width, kernel.shape[0]), channels_first=True)
         return self.relu(y) if relu else y
 
-    def dense(self, x: OnnxTensor, kernel: Array, bias: Array, *, relu: bool = False) -> OnnxTensor:
+    def dense(self, x: OnnxTensor, kernel: Array, bias: Array | None = None, *, relu: bool = False) -> OnnxTensor:
         """Rows [n, in] times kernel [in, out] plus bias."""
-        inputs = [x.stored(), self.graph.constant(kernel), self.graph.constant(bias)]
+        inputs = [x.stored(), self.graph.constant(kernel)]
+        inputs += [] if bias is None else [self.graph.constant(bias)]
         name = self.graph.node("Gemm", inputs, transA=int(x.channels_first))
         y = self._like(x, name, (x.shape[0], kernel.shape[1]), channels_first=False)
         return self.relu(y) if relu else y
@@ -216,7 +219,7 @@ class OnnxOps:
         shape[axis] = sum(t.shape[axis] for t in tensors)
         return replace(first, name=name, shape=tuple(shape))
 
-    def spread(self, vector: OnnxTensor, size: tuple[int, ...]) -> OnnxTensor:
+    def broadcast_to(self, vector: OnnxTensor, size: tuple[int, ...]) -> OnnxTensor:
         """A map [1, 1, 1, c] in a form that adds to maps of this size: sums of equal shapes join the convolution."""
         return self.resize(vector, size)
 
@@ -240,7 +243,7 @@ class OnnxOps:
         name = self.graph.node("Transpose", [x.laid_out(False).stored()], perm=list(axes))
         return self._like(x, name, [x.shape[axis] for axis in axes], channels_first=False)
 
-    def scatter_add(self, indices: OnnxTensor, values: OnnxTensor, size: int) -> OnnxTensor:
+    def segment_sum(self, indices: OnnxTensor, values: OnnxTensor, size: int) -> OnnxTensor:
         """Sums of the values [n] that share an index, for indices 0 ... size - 1."""
         zeros = self.graph.constant(np.zeros(size, values.dtype))
         inputs = [zeros, indices.stored(), values.stored()]
@@ -248,7 +251,7 @@ class OnnxOps:
             values, self.graph.node("ScatterElements", inputs, reduction="add"), (size,), channels_first=False
         )
 
-    def choose(self, condition: OnnxTensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+    def cond(self, condition: OnnxTensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
         """One of two subgraphs, each with a tensor or a tuple of them; the other does not run."""
         results: list[Any] = []
 
@@ -274,7 +277,7 @@ class OnnxOps:
         name = self.graph.node("MatMul", [left.stored(), right.stored()])
         return self._like(a, name, (1, a.shape[1], b.shape[1]), channels_first=a.channels_first)
 
-    def products(self, rows: OnnxTensor, vectors: OnnxTensor, offsets: OnnxTensor) -> OnnxTensor:
+    def linear(self, rows: OnnxTensor, vectors: OnnxTensor, offsets: OnnxTensor) -> OnnxTensor:
         """[n, c] times [m, c] transposed, plus [m]: [n, m]."""
         shape = (rows.shape[0], vectors.shape[0])
         if rows.channels_first:
@@ -310,7 +313,7 @@ class OnnxOps:
         few = int(np.prod(locations.shape)) < places // 4
         return self.gather(self.reshape(x, [places, x.shape[3]]) if few else self.rows(x), locations)
 
-    def top_cells(self, x: OnnxTensor, k: int, *, staged: bool = False) -> tuple[OnnxTensor, OnnxTensor, OnnxTensor]:
+    def top_k_cells(self, x: OnnxTensor, k: int, *, staged: bool = False) -> tuple[OnnxTensor, OnnxTensor, OnnxTensor]:
         """Values, places y * w + x and channels of the k largest of a map [1, h, w, c], sorted.
 
         Ties in a channel take the first place. In stages, the k best of each of several parts come first: any value

@@ -1,8 +1,4 @@
-"""The operations that the network is written in, as TensorFlow traces them.
-
-Every tensor has a static shape and a batch of 1. The methods are the whole vocabulary of `network.py` and
-`postprocess.py`, so another format needs another class like this one and nothing else.
-"""
+"""The operations of a graph, as TensorFlow traces them; what they mean stands at `graph.builder.GraphBuilder`."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -49,10 +45,11 @@ class TensorFlowOps:
         """A map [1, h, w, c] stored as convolutions want it: here as it is."""
         return x
 
-    def conv(self, x: Tensor, kernel: Array, bias: Array, *, stride: int = 1, relu: bool = False) -> Tensor:
+    def conv(
+        self, x: Tensor, kernel: Array, bias: Array | None = None, *, stride: int = 1, relu: bool = False
+    ) -> Tensor:
         """A `SAME` convolution; kernel [kh, kw, in, out]."""
-        y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, stride, "SAME"), bias)
-        return tf.nn.relu(y) if relu else y
+        return _after(tf.nn.conv2d(x, kernel, stride, "SAME"), bias, relu)
 
     def depthwise(
         self,
@@ -72,13 +69,11 @@ class TensorFlowOps:
             padding="SAME",
             dilations=[1, *dilation, 1],
         )
-        y = y if bias is None else tf.nn.bias_add(y, bias)
-        return tf.nn.relu(y) if relu else y
+        return _after(y, bias, relu)
 
-    def dense(self, x: Tensor, kernel: Array, bias: Array, *, relu: bool = False) -> Tensor:
+    def dense(self, x: Tensor, kernel: Array, bias: Array | None = None, *, relu: bool = False) -> Tensor:
         """Rows [n, in] times kernel [in, out] plus bias."""
-        y = tf.nn.bias_add(tf.linalg.matmul(x, kernel), bias)
-        return tf.nn.relu(y) if relu else y
+        return _after(tf.linalg.matmul(x, kernel), bias, relu)
 
     def layer_norm(self, x: Tensor, gamma: Array, beta: Array, epsilon: float) -> Tensor:
         """Normalise the last axis (Ba et al. 2016)."""
@@ -153,7 +148,7 @@ class TensorFlowOps:
         """Join along an axis."""
         return tf.concat(list(xs), axis)
 
-    def spread(self, vector: Tensor, size: tuple[int, ...]) -> Tensor:
+    def broadcast_to(self, vector: Tensor, size: tuple[int, ...]) -> Tensor:
         """A map [1, 1, 1, c] in a form that adds to maps of this size: here as it is, sums broadcast it."""
         return vector
 
@@ -181,7 +176,7 @@ class TensorFlowOps:
         """[1, n, c] times [1, m, c] transposed: [1, n, m]. As a batched product, which XNNPACK takes."""
         return tf.linalg.matmul(a, b, transpose_b=True)
 
-    def products(self, rows: Tensor, vectors: Tensor, offsets: Tensor) -> Tensor:
+    def linear(self, rows: Tensor, vectors: Tensor, offsets: Tensor) -> Tensor:
         """[n, c] times [m, c] transposed, plus [m]: [n, m]."""
         (n, channels), m = self.shape(rows), self.shape(vectors)[0]
         product = self.matmul(tf.reshape(rows, [1, n, channels]), tf.reshape(vectors, [1, m, channels]))
@@ -202,7 +197,7 @@ class TensorFlowOps:
         row = locations // width
         return tf.gather_nd(x, tf.stack([tf.zeros_like(row), row, locations - row * width], -1))
 
-    def scatter_add(self, indices: Tensor, values: Tensor, size: int) -> Tensor:
+    def segment_sum(self, indices: Tensor, values: Tensor, size: int) -> Tensor:
         """Sums of the values [n] that share an index, for indices 0 ... size - 1."""
         return tf.scatter_nd(tf.reshape(indices, [-1, 1]), values, [size])
 
@@ -210,7 +205,7 @@ class TensorFlowOps:
         """Values and int32 indices of the k largest of the last axis, sorted; ties take the lower index."""
         return tuple(tf.math.top_k(x, k))
 
-    def top_cells(self, x: Tensor, k: int, *, staged: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    def top_k_cells(self, x: Tensor, k: int, *, staged: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Values, places y * w + x and channels of the k largest of a map [1, h, w, c], sorted.
 
         Ties in a channel take the first place. In stages, the k places with the largest values come first: any place
@@ -246,7 +241,7 @@ class TensorFlowOps:
         """A where the condition holds, else b."""
         return tf.where(condition, a, b)
 
-    def choose(self, condition: Tensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+    def cond(self, condition: Tensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
         """One of two subgraphs, each with a tensor or a tuple of them; the other does not run."""
         return tf.cond(condition, then, otherwise)
 
@@ -261,3 +256,8 @@ class TensorFlowOps:
     def all(self, conditions: Sequence[Tensor]) -> Tensor:
         """Element-wise conjunction."""
         return functools.reduce(tf.logical_and, conditions)
+
+
+def _after(y: Tensor, bias: Array | None, relu: bool) -> Tensor:
+    y = y if bias is None else tf.nn.bias_add(y, bias)
+    return tf.nn.relu(y) if relu else y

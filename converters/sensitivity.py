@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.calibration import Tensor, measure_ranges
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.passes.pad_classes import NEVER
 from maskconver_mobile.converters.pixel_input import pixel_ranges
 from maskconver_mobile.converters.quantize import (
     NETWORK,
@@ -23,7 +24,6 @@ from maskconver_mobile.converters.quantize import (
     prepare,
     statistics,
 )
-from maskconver_mobile.converters.targets import NEVER
 from maskconver_mobile.errors import MaskConverError
 
 Outputs = list[NDArray[np.float32]]

@@ -1,9 +1,11 @@
 """What a graph is to be: chosen before any weights are read."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from maskconver_mobile.card import InputType, Level
-from maskconver_mobile.converters.targets import Target
+
+Target = Literal["cpu", "gpu", "reference"]
 
 
 @dataclass(frozen=True)

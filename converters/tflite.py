@@ -14,14 +14,13 @@ import tensorflow as tf
 from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.converters.byte_casts import quantize_bytes
 from maskconver_mobile.converters.checkpoint import Weights
+from maskconver_mobile.converters.compiler import MEAN, STD, compile_graph, small_area_threshold
 from maskconver_mobile.converters.config import ModelConfig
-from maskconver_mobile.converters.graph import MEAN, STD, build, small_area_threshold
+from maskconver_mobile.converters.graph.emit import emit
 from maskconver_mobile.converters.half_precision import halve_weights
 from maskconver_mobile.converters.late_bias import add_biases_late
 from maskconver_mobile.converters.ops import TensorFlowOps
-from maskconver_mobile.converters.postprocess import read_tail
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.targets import rewrites
 from maskconver_mobile.tail import Tail
 from maskconver_mobile.tflite_file import TAIL_KEY, attach
 
@@ -34,16 +33,16 @@ def to_tflite(config: ModelConfig, weights: Weights, spec: GraphSpec, precision:
     module.serve = function_of(config, weights, spec)
     concrete = module.serve.get_concrete_function()
     content = quantize_bytes(bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert()))
-    content = add_biases_late(content) if rewrites(spec.target, "tflite").late_bias else content
+    content = content if spec.target == "reference" else add_biases_late(content)
     return halve_weights(content) if precision == "float16" else content
 
 
 def function_of(config: ModelConfig, weights: Weights, spec: GraphSpec) -> Any:
     """The graph as a TensorFlow function of one tensor, `image`."""
-    graph = build(config, weights, spec)
-    ops = TensorFlowOps(pick_in_place=rewrites(spec.target, "tflite").pick_in_place)
+    graph, _ = compile_graph(config, weights, spec, "tflite")
+    ops = TensorFlowOps(pick_in_place=spec.target == "cpu")
     image = tf.TensorSpec([1, *config.input_size, 3], tf.as_dtype(spec.input_dtype), name="image")
-    return tf.function(lambda image: graph(ops, image), input_signature=[image], autograph=False)
+    return tf.function(lambda image: emit(graph, ops, {"image": image}), input_signature=[image], autograph=False)
 
 
 def make_card(
@@ -89,12 +88,12 @@ def finish_tflite(content: bytes, card: ModelCard, config: ModelConfig, weights:
 
 def host_tail(weights: Weights, config: ModelConfig) -> Tail:
     """The weights behind the heads, as the runtime takes them."""
-    tail = read_tail(weights, config)
-    first, second = tail.mlp
+    size = config.embedding_size
+    dense = [f"mlp/dense/{i}" for i in (0, 1)]
     return Tail(
-        class_embeddings=tail.class_embeddings,
-        kernels=np.stack([first.kernel, second.kernel]),
-        biases=np.stack([first.bias, second.bias]),
-        gamma=tail.norm.gamma,
-        beta=tail.norm.beta,
+        class_embeddings=weights("class_embeddings/embeddings", (config.num_classes, size)),
+        kernels=np.stack([weights(f"{path}/kernel", (size, size)) for path in dense]),
+        biases=np.stack([weights(f"{path}/bias", (size,)) for path in dense]),
+        gamma=weights("mlp/norms/0/gamma", (size,)),
+        beta=weights("mlp/norms/0/beta", (size,)),
     )

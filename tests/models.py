@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.card import InputType, Level
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.targets import Target
+from maskconver_mobile.converters.spec import GraphSpec, Target
 
 Tensors = dict[str, NDArray[np.generic]]
 TINY = Path(__file__).parent / "data" / "tiny_96"

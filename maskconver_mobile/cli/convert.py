@@ -9,7 +9,7 @@ from maskconver_mobile.card import InputType, Level
 from maskconver_mobile.cli.parameters import Size, calibration_options
 
 if TYPE_CHECKING:
-    from maskconver_mobile.converters.targets import Target
+    from maskconver_mobile.converters.spec import Target
 
 
 @click.command()

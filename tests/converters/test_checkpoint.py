@@ -7,11 +7,9 @@ import tensorflow as tf
 from checkpoints import Arrays, random_weights, tree, write_checkpoint
 
 from maskconver_mobile.converters.checkpoint import Weights, read_checkpoint
+from maskconver_mobile.converters.compiler import plain_graph
 from maskconver_mobile.converters.config import read_config
-from maskconver_mobile.converters.layers import Layers
-from maskconver_mobile.converters.network import maskconver
-from maskconver_mobile.converters.ops import TensorFlowOps
-from maskconver_mobile.converters.postprocess import read_tail
+from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
 
 PATH = "backbone/layer_with_weights-1/_conv1/depthwise_kernel"
@@ -19,15 +17,7 @@ SHAPE = (3, 3, 24, 1)
 
 
 def read_everything(weights: Weights, config: Path) -> None:
-    settings = read_config(config)
-
-    def trace(image: tf.Tensor) -> tf.Tensor:
-        layers = Layers(TensorFlowOps(), weights, settings.norm_epsilon)
-        heads = maskconver(layers, settings, image)
-        return heads.classes.dense(layers)
-
-    tf.function(trace, autograph=False).get_concrete_function(tf.TensorSpec([1, *settings.input_size, 3]))
-    read_tail(weights, settings)
+    plain_graph(read_config(config), weights, GraphSpec())
 
 
 @pytest.fixture(scope="module")

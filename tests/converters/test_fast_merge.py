@@ -51,7 +51,7 @@ def blobs(shape: Shape, k: int, seed: int, sharpness: float = 6.0) -> Scene:
 
 def merged(form: Form, scene: Scene) -> Tensor:
     """Category and instance map [2, height, width]."""
-    found = Proposals(tf.convert_to_tensor(scene.classes), None, tf.convert_to_tensor(scene.scores))
+    found = Proposals(tf.convert_to_tensor(scene.classes), tf.convert_to_tensor(scene.scores))
     maps = form(
         TensorFlowOps(),
         found,

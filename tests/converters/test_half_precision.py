@@ -18,8 +18,7 @@ from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.flatbuffer import FLOAT32, Flatbuffer
 from maskconver_mobile.converters.onnx import to_onnx
 from maskconver_mobile.converters.ops import TensorFlowOps
-from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.targets import Target
+from maskconver_mobile.converters.spec import GraphSpec, Target
 from maskconver_mobile.converters.tflite import make_card, to_tflite
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.image import load_image, preprocess
@@ -86,10 +85,10 @@ def test_no_value_leaves_float16(target: Target, level: Level, branch: int, monk
     The small fixtures cannot serve here: their weights are random, and their networks' own maps exceed float16.
     """
 
-    def choose(_: TensorFlowOps, condition: Any, *branches: Callable[[], Any]) -> Any:
+    def cond(_: TensorFlowOps, condition: Any, *branches: Callable[[], Any]) -> Any:
         return branches[branch]()
 
-    monkeypatch.setattr(TensorFlowOps, "choose", choose)
+    monkeypatch.setattr(TensorFlowOps, "cond", cond)
     spec = GraphSpec(level, target)
     config, weights = read_config(DEFAULT_MODEL.with_suffix(".yaml")), read_checkpoint(DEFAULT_MODEL.with_suffix(""))
     interpreter = Interpreter(

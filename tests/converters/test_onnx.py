@@ -17,8 +17,8 @@ from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.onnx_graph import IR_VERSION, OPSET
 from maskconver_mobile.converters.onnx_ops import OnnxOps
 from maskconver_mobile.converters.ops import TensorFlowOps
+from maskconver_mobile.converters.passes import PIPELINES, split_depthwise
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.targets import rewrites
 from maskconver_mobile.onnx_file import TAIL_KEY
 from maskconver_mobile.segmenter import Segmenter
 from maskconver_mobile.tail import Tail
@@ -169,5 +169,5 @@ def test_both_vocabularies_are_one() -> None:
 
 
 def test_depthwise_kernels_stay_whole() -> None:
-    assert rewrites("cpu", "tflite").split_depthwise
-    assert not rewrites("cpu", "onnx").split_depthwise
+    assert split_depthwise in PIPELINES["cpu", "tflite"]
+    assert split_depthwise not in PIPELINES["cpu", "onnx"]

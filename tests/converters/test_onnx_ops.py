@@ -53,7 +53,7 @@ def test_the_largest_cells(rows: int, columns: int, k: int, staged: bool, planar
     x = np.random.default_rng(0).permutation(rows * columns).astype(np.float32).reshape(1, 1, rows, columns)
 
     def build(ops: OnnxOps, map_: OnnxTensor) -> list[OnnxTensor]:
-        return list(ops.top_cells(ops.planar(map_) if planar else map_, k, staged=staged))
+        return list(ops.top_k_cells(ops.planar(map_) if planar else map_, k, staged=staged))
 
     (values, row, column), _ = run(build, x)
     order = np.argsort(-x.ravel())[:k]
@@ -67,7 +67,7 @@ def test_equal_cells_of_a_column_take_the_lower_row(planar: bool) -> None:
     x = np.zeros((1, 1, 8, 3), np.float32)
 
     def build(ops: OnnxOps, map_: OnnxTensor) -> list[OnnxTensor]:
-        return list(ops.top_cells(ops.planar(map_) if planar else map_, 6, staged=True))
+        return list(ops.top_k_cells(ops.planar(map_) if planar else map_, 6, staged=True))
 
     (values, row, column), _ = run(build, x)
     assert (values == 0).all()

@@ -53,17 +53,17 @@ def test_locations_are_those_of_the_original(target: str, data: Path) -> None:
     """The graphs do not put locations out, so the proposals function is traced alone on the golden class map."""
     import tensorflow as tf
 
-    from maskconver_mobile.converters import fast, postprocess
     from maskconver_mobile.converters.ops import TensorFlowOps
+    from maskconver_mobile.converters.passes.lower_proposals import fast_proposals, proposals
 
     golden = np.load(data / "tiny_96" / "golden.npz")
-    find = fast.proposals if target == "cpu" else postprocess.proposals
+    find = fast_proposals if target == "cpu" else proposals
     for heatmap, classes, indices in zip(
         golden["class_heatmaps"], golden["classes"], golden["embedding_indices"], strict=True
     ):
-        found = find(TensorFlowOps(), tf.constant(heatmap[None]), 12)
-        np.testing.assert_array_equal(found.classes, classes)
-        np.testing.assert_array_equal(found.locations, indices[:, 0] * 12 + indices[:, 1])
+        found_classes, locations, _ = find(TensorFlowOps(), tf.constant(heatmap[None]), 12)
+        np.testing.assert_array_equal(found_classes, classes)
+        np.testing.assert_array_equal(locations, indices[:, 0] * 12 + indices[:, 1])
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """Each rewrite alone gives the reference's answer, and the structure that it is there for."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
+from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,26 @@ from ai_edge_litert.interpreter import Interpreter
 from checkpoints import random_weights
 from models import TINY, Models, run_tflite
 
-from maskconver_mobile.converters import fast, graph, postprocess, targets, tflite
 from maskconver_mobile.converters.checkpoint import read_checkpoint
+from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.onnx import to_onnx
 from maskconver_mobile.converters.ops import TensorFlowOps
+from maskconver_mobile.converters.passes import (
+    PIPELINES,
+    PLAIN,
+    Pass,
+    block_sums,
+    fold_pooled_branch,
+    join_branches,
+    lower_panoptic,
+    lower_proposals,
+    pick_few_windows,
+    pick_windows,
+    sink_picks,
+    sum_projection,
+)
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.converters.tflite import to_tflite
 from maskconver_mobile.errors import MaskConverError
@@ -35,19 +51,28 @@ def expected(models: Models) -> dict[str, np.ndarray]:
     )
 
 
-NEEDS = {"sum_projection": "fold_pooled_branch", "lazy_windows": "lazy_embeddings", "lazy_depthwise": "lazy_embeddings"}
+def alone(pass_: Pass) -> tuple[Pass, ...]:
+    """A pipeline with what the pass needs before it, and the plain forms of what it leaves."""
+    needs = {sum_projection: (fold_pooled_branch,), pick_windows: (sink_picks,), pick_few_windows: (sink_picks,)}
+    return (*PLAIN, *needs.get(pass_, ()), pass_, lower_proposals, lower_panoptic)
+
+
+ALL = [each for each in dict.fromkeys(chain(*PIPELINES.values())) if each not in PLAIN]
+NOT_HERE = {join_branches, pick_few_windows, block_sums}
+"""Passes that find nothing in the tiny network: its branches read maps of their own, and all is small."""
 
 
 @pytest.mark.parametrize("format", ["tflite", "onnx"])
-@pytest.mark.parametrize("name", [field.name for field in fields(targets.Rewrites)])
-def test_a_rewrite_alone(
-    name: str, format: str, expected: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("pass_", ALL, ids=[each.__name__ for each in ALL])
+def test_a_pass_alone(
+    pass_: Pass, format: str, expected: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = targets.Rewrites(**{name: True, NEEDS.get(name, name): True})
-    for module in (graph, tflite):
-        monkeypatch.setattr(module, "rewrites", lambda target, format: chosen)
-    level = "panoptic" if name in ("fast_merge", "log_merits") else "masks"
+    monkeypatch.setitem(PIPELINES, ("cpu", format), alone(pass_))
+    level = "panoptic" if pass_.__name__.startswith("lower_panoptic") else "masks"
     inputs = read_config(TINY / "config.yaml"), read_checkpoint(TINY), GraphSpec(level=level, input_type="uint8")
+    _, done = compile_graph(*inputs, format)
+    places = max(applied.places for applied in done if applied.name == pass_.__name__)
+    assert (places > 0) == (pass_ not in NOT_HERE)
     if format == "tflite":
         found = run_tflite(to_tflite(*inputs), IMAGE)
     else:
@@ -65,8 +90,9 @@ def test_a_rewrite_alone(
 
 
 def proposals(form: object, heatmap: np.ndarray, k: int) -> list[np.ndarray]:
-    found = (fast if form == "fast" else postprocess).proposals(TensorFlowOps(), tf.constant(heatmap[None]), k)
-    return [np.asarray(v) for v in (found.classes, found.locations, found.scores)]
+    module = import_module("maskconver_mobile.converters.passes.lower_proposals")
+    find = module.fast_proposals if form == "fast" else module.proposals
+    return [np.asarray(v) for v in find(TensorFlowOps(), tf.constant(heatmap[None]), k)]
 
 
 @pytest.mark.parametrize("seed", range(20))

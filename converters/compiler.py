@@ -1,0 +1,100 @@
+"""Configuration, weights and what the graph is to be -> the plain network, rewritten for a target and a format."""
+
+import numpy as np
+
+from maskconver_mobile.card import InputType
+from maskconver_mobile.converters.checkpoint import Weights
+from maskconver_mobile.converters.config import ModelConfig
+from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph.builder import GraphBuilder
+from maskconver_mobile.converters.graph.ir import Graph, Value
+from maskconver_mobile.converters.layers import Layers
+from maskconver_mobile.converters.network import maskconver
+from maskconver_mobile.converters.passes import PIPELINES, Applied, Format, run
+from maskconver_mobile.converters.spec import GraphSpec
+
+MEAN = (255 * 0.485, 255 * 0.456, 255 * 0.406)
+STD = (255 * 0.229, 255 * 0.224, 255 * 0.225)
+
+
+def compile_graph(
+    config: ModelConfig, weights: Weights, spec: GraphSpec, format: Format
+) -> tuple[Graph, list[Applied]]:
+    """The graph that a backend of the format writes, and what each pass did to it."""
+    builder = plain_graph(config, weights, spec)
+    done = run(builder, PIPELINES[spec.target, format])
+    return builder.graph, done
+
+
+def plain_graph(config: ModelConfig, weights: Weights, spec: GraphSpec) -> GraphBuilder:
+    """Image [1, H, W, 3] -> the outputs of the level, as the network is defined."""
+    builder = GraphBuilder()
+    layers = Layers(builder, weights, config.norm_epsilon)
+    image = builder.input("image", (1, *config.input_size, 3), spec.input_dtype)
+    heads = maskconver(layers, config, normalized(builder, image, spec.input_type), spec.class_ids)
+    if spec.level == "heads":
+        builder.graph.outputs = {
+            "class_heatmap": heads.classes,
+            "mask_embedding_map": heads.mask_embeddings,
+            "pixel_embeddings": heads.pixel_embeddings,
+        }
+        return builder
+    k = config.num_instances
+    classes, locations, scores = builder.add(ir.Proposals(k), heads.classes)
+    if spec.class_ids is not None:
+        classes = builder.gather(builder.constant(spec.class_ids, np.int32), classes)
+    embeddings = builder.pick(heads.mask_embeddings, locations)
+    logits = mask_logits(layers, config, classes, embeddings, heads.pixel_embeddings)
+    outputs = {"classes": builder.reshape(classes, [1, k]), "scores": builder.reshape(scores, [1, k])}
+    if spec.level == "masks":
+        builder.graph.outputs = {**outputs, "mask_logits": logits}
+    else:
+        category_map, instance_map = builder.add(panoptic(config, spec), classes, scores, logits)
+        builder.graph.outputs = {"category_map": category_map, "instance_map": instance_map, **outputs}
+    return builder
+
+
+def normalized(builder: GraphBuilder, image: Value, input_type: InputType) -> Value:
+    """`(pixel - mean) / std` of RGB values 0..255; input type `float32` comes so."""
+    image = builder.planar(image)
+    if input_type == "float32":
+        return image
+    pixels = builder.cast(image, np.float32) if input_type == "uint8" else image
+    return (pixels - builder.constant(MEAN)) * builder.constant(1 / np.asarray(STD))
+
+
+def mask_logits(layers: Layers, config: ModelConfig, classes: Value, embeddings: Value, pixels: Value) -> Value:
+    """Mask logits [1, h, w, K]: pixel embeddings times each proposal's mask embedding.
+
+    The mask embedding [K, E] at the proposal's location is conditioned on its class and transformed by an MLP.
+    """
+    builder, size = layers.graph, config.embedding_size
+    of_classes = layers.weights("class_embeddings/embeddings", (config.num_classes, size))
+    x = layers.dense(embeddings * builder.gather(builder.constant(of_classes), classes), "mlp/dense/0", size)
+    with builder.scope("mlp/dense/0"):
+        x = builder.relu(layers.norm(x, "mlp/norms/0", layer_norm=True))
+    kernels = layers.dense(x, "mlp/dense/1", size)
+    _, height, width, _ = pixels.shape
+    k = config.num_instances
+    rows = builder.reshape(pixels, [1, height * width, size])
+    return builder.reshape(builder.matmul(rows, builder.reshape(kernels, [1, k, size])), [1, height, width, k])
+
+
+def panoptic(config: ModelConfig, spec: GraphSpec) -> ir.Panoptic:
+    """The merge at the output size."""
+    size = spec.output_size or config.default_output_size
+    ids = np.arange(config.num_classes)
+    return ir.Panoptic(
+        size,
+        config.object_mask_threshold,
+        config.overlap_threshold,
+        small_area_threshold(config, size),
+        (ids > 0) & (ids < config.num_thing_classes),
+        config.hard_sigmoid,
+    )
+
+
+def small_area_threshold(config: ModelConfig, size: tuple[int, int]) -> float:
+    """The configuration's threshold counts pixels at `padded_output_size`; this one counts them at `size`."""
+    height, width = config.padded_output_size
+    return config.small_area_threshold * (size[0] * size[1]) / (height * width)

@@ -1,0 +1,135 @@
+"""Exact rewrites of the graph: one file, one function, one line here. None of them changes the answer.
+
+A pass takes a builder and returns in how many places it did something. It is off until it is listed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from maskconver_mobile.converters.graph.builder import GraphBuilder
+from maskconver_mobile.converters.graph.emit import multiply_adds
+from maskconver_mobile.converters.passes.block_sums import block_sums
+from maskconver_mobile.converters.passes.fold_batch_norm import fold_batch_norm
+from maskconver_mobile.converters.passes.fold_center_tap import fold_center_tap
+from maskconver_mobile.converters.passes.fold_classifier import fold_classifier
+from maskconver_mobile.converters.passes.fold_input_scale import fold_input_scale
+from maskconver_mobile.converters.passes.fold_pooled_branch import fold_pooled_branch
+from maskconver_mobile.converters.passes.fuse_activation import fuse_activation
+from maskconver_mobile.converters.passes.interleave_image import interleave_image
+from maskconver_mobile.converters.passes.join_branches import join_branches
+from maskconver_mobile.converters.passes.lower_panoptic import (
+    lower_panoptic,
+    lower_panoptic_by_logarithms,
+    lower_panoptic_in_cells,
+)
+from maskconver_mobile.converters.passes.lower_proposals import lower_proposals, lower_proposals_fast
+from maskconver_mobile.converters.passes.pad_classes import pad_classes
+from maskconver_mobile.converters.passes.pick_windows import pick_few_windows, pick_windows
+from maskconver_mobile.converters.passes.sink_picks import sink_picks
+from maskconver_mobile.converters.passes.split_depthwise import split_depthwise
+from maskconver_mobile.converters.passes.sum_projection import sum_projection
+from maskconver_mobile.converters.spec import Target
+
+Format = Literal["tflite", "onnx"]
+Pass = Callable[[GraphBuilder], int]
+
+PLAIN: tuple[Pass, ...] = (fold_batch_norm, fuse_activation)
+"""What every runtime's own converter does, too."""
+
+PIPELINES: dict[tuple[Target, Format], tuple[Pass, ...]] = {
+    ("reference", "tflite"): (*PLAIN, lower_proposals, lower_panoptic),
+    ("reference", "onnx"): (*PLAIN, lower_proposals, lower_panoptic),
+    ("cpu", "tflite"): (
+        *PLAIN,
+        fold_input_scale,
+        interleave_image,
+        fold_pooled_branch,
+        join_branches,
+        fold_classifier,
+        sink_picks,
+        pick_windows,
+        sink_picks,
+        pad_classes,
+        block_sums,
+        split_depthwise,
+        lower_proposals_fast,
+        lower_panoptic_in_cells,
+    ),
+    # GPUs have a kernel for any depthwise convolution, and no conditions.
+    ("gpu", "tflite"): (
+        *PLAIN,
+        fold_input_scale,
+        interleave_image,
+        fold_pooled_branch,
+        join_branches,
+        fold_classifier,
+        sink_picks,
+        pick_windows,
+        sink_picks,
+        pad_classes,
+        block_sums,
+        lower_proposals_fast,
+        lower_panoptic_by_logarithms,
+    ),
+    # ONNX Runtime has a depthwise kernel for any size. It keeps maps in planes, which would have to be transposed
+    # before windows are picked. Its convolutions add what they are given as they write; LiteRT's would leave every sum
+    # to an operator of its own. A folded center tap saves it a launch; LiteRT gains nothing, and one scale for all
+    # channels suits int8 less.
+    ("cpu", "onnx"): (
+        *PLAIN,
+        fold_input_scale,
+        interleave_image,
+        fold_center_tap,
+        fold_pooled_branch,
+        join_branches,
+        sum_projection,
+        fold_classifier,
+        sink_picks,
+        pick_few_windows,
+        sink_picks,
+        lower_proposals_fast,
+        lower_panoptic_in_cells,
+    ),
+    # A GPU or NPU that pads few channels to many would lose on an image of one plane.
+    ("gpu", "onnx"): (
+        *PLAIN,
+        fold_input_scale,
+        fold_center_tap,
+        fold_pooled_branch,
+        join_branches,
+        sum_projection,
+        fold_classifier,
+        sink_picks,
+        pick_few_windows,
+        sink_picks,
+        lower_proposals_fast,
+        lower_panoptic_by_logarithms,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a pass did.
+
+    Attributes:
+        name: of the pass.
+        places: where it changed something.
+        multiply_adds: of the graph behind it.
+    """
+
+    name: str
+    places: int
+    multiply_adds: int
+
+
+def run(builder: GraphBuilder, passes: Sequence[Pass]) -> list[Applied]:
+    """Apply passes in order, and drop what nothing needs."""
+    done = []
+    for each in passes:
+        places = each(builder)
+        builder.graph.prune()
+        done.append(Applied(each.__name__, places, multiply_adds(builder.graph)))
+    builder.graph.verify()
+    return done

@@ -1,0 +1,55 @@
+"""The composite operation that finds proposals, in operations that backends have."""
+
+from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph.builder import GraphBuilder
+from maskconver_mobile.converters.graph.ir import Value
+
+PEAK_ERROR = 1e-6
+SUPPRESSION = 1e4
+
+
+def lower_proposals(builder: GraphBuilder) -> int:
+    """By probabilities, as the original does."""
+    return _lower(builder, fast=False)
+
+
+def lower_proposals_fast(builder: GraphBuilder) -> int:
+    """By logits, and top-K in stages."""
+    return _lower(builder, fast=True)
+
+
+def _lower(builder: GraphBuilder, *, fast: bool) -> int:
+    nodes = builder.graph.of(ir.Proposals)
+    for node in nodes:
+        with builder.before(node):
+            found = (fast_proposals if fast else proposals)(builder, node.inputs[0], node.op.k)
+        builder.replace(node, *found)
+    return len(nodes)
+
+
+def proposals(ops: GraphBuilder, heatmap: Value, k: int) -> tuple[Value, Value, Value]:
+    """Classes, locations and scores of the K best local maxima of a class map of logits [1, h, w, C].
+
+    A peak's probability is within 1e-6 of the largest in its 3x3 neighborhood (Zhou et al. 2019, "Objects as
+    Points"); all else counts as 0. Ties take the lower flat index `(y * w + x) * C + c`.
+    """
+    probability = ops.sigmoid(heatmap)
+    distance = ops.max_pool(probability, 3) - probability
+    peaks = ops.where(distance < PEAK_ERROR, probability, ops.constant(0.0))
+    scores, locations, classes = ops.top_k_cells(peaks, k)
+    return classes, locations, scores
+
+
+def fast_proposals(ops: GraphBuilder, heatmap: Value, k: int) -> tuple[Value, Value, Value]:
+    """The same, in fewer operations.
+
+    The logistic function is monotone, so peaks and their order can be read off the logits and K values need it.
+    Subtracting 1e4 times the distance to the neighborhood's maximum leaves a peak as it is and sends everything else
+    out of reach; arithmetic stays in the network's partition, comparisons would leave it. Top-K runs in two stages, of
+    which the first leaves few cells to the second (`top_k_cells`).
+
+    Equal to the plain form but for near ties: logits that differ by less than float rounding of their probabilities.
+    """
+    distance = ops.relu6(ops.max_pool(heatmap, 3) - heatmap)
+    logits, locations, classes = ops.top_k_cells(heatmap - distance * SUPPRESSION, k, staged=True)
+    return classes, locations, ops.sigmoid(logits)

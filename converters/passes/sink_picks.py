@@ -1,0 +1,48 @@
+"""Layers run on the rows that are picked from their maps."""
+
+import math
+
+from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph.builder import GraphBuilder
+
+WORTH = 0.6
+"""Picked rows cost more than those of a map: they have to be fewer than this part of its places."""
+
+
+def sink_picks(builder: GraphBuilder) -> int:
+    """rows(f(x)) = f(rows(x)) for what acts on each location alone, where fewer rows are picked than the map has."""
+    count = 0
+    while _sink(builder):
+        count += 1
+    return count
+
+
+def _sink(builder: GraphBuilder) -> bool:
+    graph = builder.graph
+    for node in graph.of(ir.Pick):
+        map_, locations = node.inputs
+        layer = graph.only_for(map_, ir.Op)
+        if layer is None or not acts_on_locations(layer.op) or not few(locations, map_):
+            continue
+        shape = node.output.shape
+        with builder.before(node):
+            flat = locations if len(shape) == 2 else builder.reshape(locations, [-1])
+            rows = builder.pick(layer.inputs[0], flat)
+        with builder.before(node, scopes=layer.scopes):
+            if isinstance(layer.op, ir.Conv):
+                rows = builder.dense(rows, layer.op.kernel[0, 0], layer.op.bias, relu=layer.op.relu)
+            else:
+                rows = builder.one(layer.op, rows)
+            builder.replace(node, rows if len(shape) == 2 else builder.reshape(rows, shape))
+        return True
+    return False
+
+
+def acts_on_locations(op: ir.Op) -> bool:
+    """Whether each location's result depends on that location alone."""
+    return op.pointwise if isinstance(op, ir.Conv) else isinstance(op, (ir.LayerNorm, ir.BatchNorm, ir.Unary))
+
+
+def few(locations: ir.Value, map_: ir.Value) -> bool:
+    """Whether clearly fewer rows are picked than the map has."""
+    return math.prod(locations.shape) < WORTH * map_.shape[1] * map_.shape[2]
