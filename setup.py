@@ -33,6 +33,7 @@ setup(
         *find_packages(include=["maskconver_mobile", "maskconver_mobile.*"]),
         "maskconver_mobile.converters",
         "maskconver_mobile.converters.graph",
+        "maskconver_mobile.converters.network",
         "maskconver_mobile.converters.passes",
         "maskconver_mobile.benchmarks",
     ],

@@ -1,5 +1,7 @@
 """Configuration, weights and what the graph is to be -> the plain network, rewritten for a target and a format."""
 
+import functools
+
 import numpy as np
 
 from maskconver_mobile.card import InputType
@@ -8,13 +10,15 @@ from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph import ir
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.ir import Graph, Value
-from maskconver_mobile.converters.layers import Layers
-from maskconver_mobile.converters.network import maskconver
+from maskconver_mobile.converters.network.layers import Layers
+from maskconver_mobile.converters.network.maskconver import Heads, maskconver
 from maskconver_mobile.converters.passes import PIPELINES, Applied, Format, run
 from maskconver_mobile.converters.spec import GraphSpec
 
 MEAN = (255 * 0.485, 255 * 0.456, 255 * 0.406)
 STD = (255 * 0.229, 255 * 0.224, 255 * 0.225)
+HIDDEN = 1024
+"""Width of the MLP of multi-scale networks."""
 
 
 def compile_graph(
@@ -29,21 +33,17 @@ def compile_graph(
 def plain_graph(config: ModelConfig, weights: Weights, spec: GraphSpec) -> GraphBuilder:
     """Image [1, H, W, 3] -> the outputs of the level, as the network is defined."""
     builder = GraphBuilder()
-    layers = Layers(builder, weights, config.norm_epsilon)
+    layers = Layers(builder, functools.cache(weights), config.norm_epsilon, config.activation)
     image = builder.input("image", (1, *config.input_size, 3), spec.input_dtype)
     heads = maskconver(layers, config, normalized(builder, image, spec.input_type), spec.class_ids)
     if spec.level == "heads":
-        builder.graph.outputs = {
-            "class_heatmap": heads.classes,
-            "mask_embedding_map": heads.mask_embeddings,
-            "pixel_embeddings": heads.pixel_embeddings,
-        }
+        builder.graph.outputs = head_maps(builder, heads)
         return builder
     k = config.num_instances
-    classes, locations, scores = builder.add(ir.Proposals(k), heads.classes)
+    classes, locations, scores = builder.add(ir.Proposals(k), *heads.classes)
     if spec.class_ids is not None:
         classes = builder.gather(builder.constant(spec.class_ids, np.int32), classes)
-    embeddings = builder.pick(heads.mask_embeddings, locations)
+    embeddings = builder.pick(joined(builder, heads.mask_embeddings), locations)
     logits = mask_logits(layers, config, classes, embeddings, heads.pixel_embeddings)
     outputs = {"classes": builder.reshape(classes, [1, k]), "scores": builder.reshape(scores, [1, k])}
     if spec.level == "masks":
@@ -52,6 +52,22 @@ def plain_graph(config: ModelConfig, weights: Weights, spec: GraphSpec) -> Graph
         category_map, instance_map = builder.add(panoptic(config, spec), classes, scores, logits)
         builder.graph.outputs = {"category_map": category_map, "instance_map": instance_map, **outputs}
     return builder
+
+
+def joined(builder: GraphBuilder, maps: list[Value]) -> Value:
+    """The places of several maps one after the other, as a map [1, places, 1, c]; a single map stays as it is."""
+    if len(maps) == 1:
+        return maps[0]
+    return builder.concat([builder.reshape(x, [1, x.shape[1] * x.shape[2], 1, x.shape[3]]) for x in maps], 1)
+
+
+def head_maps(builder: GraphBuilder, heads: Heads) -> dict[str, Value]:
+    """The outputs of level `heads`."""
+    return {
+        "class_heatmap": joined(builder, heads.classes),
+        "mask_embedding_map": joined(builder, heads.mask_embeddings),
+        "pixel_embeddings": heads.pixel_embeddings,
+    }
 
 
 def normalized(builder: GraphBuilder, image: Value, input_type: InputType) -> Value:
@@ -70,9 +86,11 @@ def mask_logits(layers: Layers, config: ModelConfig, classes: Value, embeddings:
     """
     builder, size = layers.graph, config.embedding_size
     of_classes = layers.weights("class_embeddings/embeddings", (config.num_classes, size))
-    x = layers.dense(embeddings * builder.gather(builder.constant(of_classes), classes), "mlp/dense/0", size)
+    condition = builder.gather(builder.constant(of_classes), classes)
+    x = embeddings + condition if config.multi_scale else embeddings * condition
+    x = layers.dense(x, "mlp/dense/0", HIDDEN if config.multi_scale else size)
     with builder.scope("mlp/dense/0"):
-        x = builder.relu(layers.norm(x, "mlp/norms/0", layer_norm=True))
+        x = builder.activation(config.activation, layers.norm(x, "mlp/norms/0", layer_norm=True))
     kernels = layers.dense(x, "mlp/dense/1", size)
     _, height, width, _ = pixels.shape
     k = config.num_instances

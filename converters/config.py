@@ -1,82 +1,129 @@
 """A Model Garden YAML as the network needs it: only `task.model` is read, with the experiment's defaults filled in."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 
-from maskconver_mobile.converters.backbones import BACKBONES
+from maskconver_mobile.converters.network.aspp import Aspp
+from maskconver_mobile.converters.network.fpn import Fpn
+from maskconver_mobile.converters.network.heads import Head
+from maskconver_mobile.converters.network.mobilenet import REFUSED, TABLES, MobileNet
+from maskconver_mobile.converters.network.resnet import REPEATS, ResNet, ResNetUNet
 from maskconver_mobile.errors import MaskConverError
 
 MAX_YAML_BYTES = 1 << 20
+SHOWN = 60
+"""So many characters of a value stand in an error."""
+MAX_LEVEL = 7
 
-Fusion = Literal["deeplabv3plus_sum_to_merge", "deeplabv3plus", "none"]
-FUSIONS: dict[str | None, Fusion] = {
-    "deeplabv3plus_sum_to_merge": "deeplabv3plus_sum_to_merge",
-    "deeplabv3plus": "deeplabv3plus",
-    "none": "none",
-    None: "none",
+Experiment = Literal[
+    "maskconver_coco", "maskconver_seg_pascal", "maskconver_seg_cityscapes", "multiscale_maskconver_coco"
+]
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What an experiment takes where a YAML says nothing."""
+
+    num_classes: int
+    num_thing_classes: int
+    num_instances: int
+    embedding_size: int
+    input_size: tuple[int, int]
+    padded_output_size: tuple[int, int]
+
+
+EXPERIMENTS: dict[str, Defaults] = {
+    "maskconver_coco": Defaults(201, 91, 100, 512, (512, 512), (512, 512)),
+    "maskconver_seg_pascal": Defaults(21, 0, 100, 512, (512, 512), (512, 512)),
+    "maskconver_seg_cityscapes": Defaults(19, 0, 100, 512, (1024, 2048), (1024, 2048)),
+    "multiscale_maskconver_coco": Defaults(201, 91, 100, 512, (640, 640), (640, 640)),
 }
 
 
 @dataclass(frozen=True)
-class DecoderConfig:
-    """The `aspp` decoder."""
-
-    level: int
-    num_filters: int
-    dilation_rates: tuple[int, ...]
-    pool_kernel_size: tuple[int, int] | None
-
-
-@dataclass(frozen=True)
-class HeadConfig:
-    """One of the three heads; `num_convs` counts pairs of a depthwise and a pointwise convolution."""
-
-    low_level: int
-    low_level_filters: int
-    num_filters: int
-    num_convs: int
-    kernel_size: int
-    fusion: Fusion
-    use_layer_norm: bool
-
-
-@dataclass(frozen=True)
 class ModelConfig:
-    """The whole network. Sizes are (height, width) in pixels, thresholds as the panoptic generator has them."""
+    """The whole network. Sizes are (height, width) in pixels, thresholds as the panoptic generator has them.
 
+    Attributes:
+        experiment: of Model Garden; multi-scale ones have heads on all levels of a pyramid, semantic ones no things.
+        input_size: of the image.
+        padded_output_size: of the canvas on which masks are merged.
+        num_classes: class ids run from 0 to num_classes - 1.
+        num_thing_classes: ids from 1 to below this are things; 0 where none is.
+        num_instances: K, the number of proposals.
+        embedding_size: of mask and pixel embeddings.
+        norm_epsilon: of batch norms.
+        activation: of decoder, heads and MLP, and of a ResNet.
+        backbone: its configuration, and so are `decoder` and the heads.
+        decoder: of all heads.
+        mask_decoder: another one for the pixel head, None if there is none.
+        class_head: class logits.
+        mask_embedding_head: an embedding for each place.
+        per_pixel_embedding_head: an embedding for each pixel of a mask.
+        object_mask_threshold: scores above it take part.
+        overlap_threshold: share of its own area that a segment must win.
+        small_area_threshold: segments must have more pixels than this, at `padded_output_size`.
+        hard_sigmoid: the merge uses relu6(x + 3) * 0.16667 at mask size.
+    """
+
+    experiment: Experiment
     input_size: tuple[int, int]
     padded_output_size: tuple[int, int]
     num_classes: int
     num_thing_classes: int
     num_instances: int
     embedding_size: int
-    backbone: str
-    filter_size_scale: float
     norm_epsilon: float
-    decoder: DecoderConfig
-    class_head: HeadConfig
-    mask_embedding_head: HeadConfig
-    per_pixel_embedding_head: HeadConfig
+    activation: str
+    backbone: MobileNet | ResNet | ResNetUNet
+    decoder: Aspp | Fpn
+    mask_decoder: Fpn | None
+    class_head: Head
+    mask_embedding_head: Head
+    per_pixel_embedding_head: Head
     object_mask_threshold: float
     overlap_threshold: float
     small_area_threshold: float
     hard_sigmoid: bool
 
+    @property
+    def multi_scale(self) -> bool:
+        """Whether heads stand on all levels of a pyramid."""
+        return self.experiment == "multiscale_maskconver_coco"
+
+    @property
+    def semantic(self) -> bool:
+        """Whether no class is a thing, and class 0 is a real one."""
+        return "_seg_" in self.experiment
+
     def with_input_size(self, size: tuple[int, int]) -> "ModelConfig":
-        """The same network at another input size; the merge of the hardware variant follows the masks."""
+        """The same network at another input size; the merge of the hardware variant follows the masks.
+
+        So does its area threshold, which counts their pixels.
+        """
         config = replace(self, input_size=size)
-        return replace(config, padded_output_size=config.mask_size) if self.hard_sigmoid else config
+        if not self.hard_sigmoid:
+            return config
+        (height, width), (h, w) = self.padded_output_size, config.mask_size
+        area = self.small_area_threshold * (h * w) / (height * width)
+        return replace(config, padded_output_size=(h, w), small_area_threshold=area)
 
     @property
     def mask_size(self) -> tuple[int, int]:
-        """Height and width of the head maps: the stride of the level that the heads fuse with."""
+        """Height and width of the masks: the stride of the level that the pixel head fuses to."""
         head = self.per_pixel_embedding_head
-        stride = 2 ** (head.low_level if head.fusion != "none" else self.decoder.level)
-        return -(-self.input_size[0] // stride), -(-self.input_size[1] // stride)
+        if self.multi_scale:
+            level = head.level
+        elif head.fusion == "none":
+            level = self.decoder.level if isinstance(self.decoder, Aspp) else head.level
+        else:
+            level = head.low_level
+        return tuple(-(-side // 2**level) for side in self.input_size)  # type: ignore[return-value]
 
     @property
     def default_output_size(self) -> tuple[int, int]:
@@ -84,8 +131,12 @@ class ModelConfig:
         return self.mask_size if self.hard_sigmoid else self.padded_output_size
 
 
-def read_config(path: str | Path) -> ModelConfig:
+def read_config(path: str | Path, experiment: str | None = None) -> ModelConfig:
     """Read a Model Garden YAML.
+
+    Args:
+        path: of the file.
+        experiment: one of `EXPERIMENTS`; what the YAML shows if not given (`_Reader.experiment`).
 
     Raises:
         MaskConverError: the file is missing, no YAML mapping, lacks `task.model`, or asks for what is not supported.
@@ -98,21 +149,84 @@ def read_config(path: str | Path) -> ModelConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise MaskConverError(f"{path}: cannot be read as a YAML file ({error}); check --config") from error
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        raise MaskConverError(f"{path}: is not valid YAML ({_place(error, text)})") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise MaskConverError(f"{path}: is not valid YAML ({reason})") from error
+        raise MaskConverError(f"{path}: is not valid YAML ({reason[:200]})") from error
     if not isinstance(document, Mapping):
         raise MaskConverError(f"{path}: holds no mapping; expected a Model Garden YAML with the key task.model")
-    return _Reader(path, document).model()
+    return _Reader(path, document, experiment).model()
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `1e-3` as a number, as Model Garden's own loader does."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+"),
+    list("-+0123456789."),
+)
+
+
+def _place(error: yaml.MarkedYAMLError, text: str) -> str:
+    """Where YAML went wrong, and what stands there."""
+    problem = " ".join(str(error.problem).split())[:120]
+    if error.problem_mark is None:
+        return problem
+    line, column = error.problem_mark.line, error.problem_mark.column
+    lines = text.splitlines()
+    found = lines[line][column : column + 1] if line < len(lines) else ""
+    start = error.context_mark
+    if start is not None and start.line < len(lines) and lines[start.line][start.column : start.column + 1] in "'\"":
+        line, column, found = start.line, start.column, lines[start.line][start.column]
+    what = f"stray {found!r}" if found.strip() else "the end of a line"
+    return f"line {line + 1}, column {column + 1}: {what}; {problem}"
+
+
+def shown(value: object) -> str:
+    """A value for an error, cut where it is long."""
+    text = repr(value) if not isinstance(value, (list, dict, Mapping)) else f"a {type(value).__name__}"
+    text = (
+        repr(list(value))
+        if isinstance(value, (list, tuple)) and len(value) < 5 and all(isinstance(v, (int, float, str)) for v in value)
+        else text
+    )
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 
 class _Reader:
     """Typed look-ups by dotted key, so that every complaint names file and key."""
 
-    def __init__(self, path: Path, document: Mapping[Any, Any]) -> None:
+    def __init__(self, path: Path, document: Mapping[Any, Any], experiment: str | None) -> None:
         self.path = path
         self.document = document
+        if experiment is not None and experiment not in EXPERIMENTS:
+            known = ", ".join(EXPERIMENTS)
+            raise MaskConverError(f"unknown experiment {shown(experiment)}; known ones: {known}")
+        self.experiment = cast("Experiment", experiment or self.guess())
+        self.defaults = EXPERIMENTS[self.experiment]
+
+    def guess(self) -> str:
+        """The experiment that a YAML, which does not name it, shows.
+
+        A pyramid is multi-scale. No things, or things that are no classes, are signs of a semantic model; so is the
+        output size of its training data.
+        """
+        m = "task.model"
+        if (
+            self.get(f"{m}.decoder.type", "aspp") != "aspp"
+            or self.get(f"{m}.backbone.type", "mobilenet") != "mobilenet"
+        ):
+            return "multiscale_maskconver_coco"
+        classes, things = self.get(f"{m}.num_classes"), self.get(f"{m}.num_thing_classes")
+        strange = isinstance(classes, int) and isinstance(things, int) and not 1 <= things <= classes
+        absent = classes is not None and classes != EXPERIMENTS["maskconver_coco"].num_classes and things is None
+        if strange or absent or self.get("task.train_data.output_size") is not None:
+            return "maskconver_seg_cityscapes" if classes == 19 else "maskconver_seg_pascal"
+        return "maskconver_coco"
 
     def fail(self, key: str, problem: str) -> MaskConverError:
         return MaskConverError(f"{self.path}: {key} {problem}")
@@ -130,13 +244,13 @@ class _Reader:
     def number(self, key: str, default: float | None, low: float, high: float) -> float:
         value = self.get(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise self.fail(key, f"is {value!r}; expected a number from {low:g} to {high:g}")
+            raise self.fail(key, f"is {shown(value)}; expected a number from {low:g} to {high:g}")
         return float(value)
 
     def integer(self, key: str, default: int | None, low: int, high: int) -> int:
         value = self.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise self.fail(key, f"is {value!r}; expected a whole number from {low} to {high}")
+            raise self.fail(key, f"is {shown(value)}; expected a whole number from {low} to {high}")
         return value
 
     def integers(self, key: str, default: tuple[int, ...], lengths: range, low: int, high: int) -> tuple[int, ...]:
@@ -144,92 +258,177 @@ class _Reader:
         good = isinstance(value, (list, tuple)) and len(value) in lengths
         if not good or not all(isinstance(v, int) and not isinstance(v, bool) and low <= v <= high for v in value):
             span = f"{lengths.start}" if len(lengths) == 1 else f"{lengths.start} to {lengths.stop - 1}"
-            raise self.fail(key, f"is {value!r}; expected a list of {span} whole numbers from {low} to {high}")
+            raise self.fail(key, f"is {shown(value)}; expected a list of {span} whole numbers from {low} to {high}")
         return tuple(value)
 
     def only(self, key: str, default: Any, *supported: Any) -> Any:
         value = self.get(key, default)
         if value not in supported:
             names = ", ".join(repr(s) for s in supported)
-            raise self.fail(key, f"is {value!r}, which is not supported; supported: {names}")
+            raise self.fail(key, f"is {shown(value)}, which is not supported; supported: {names}")
         return value
 
+    def flag(self, key: str, default: bool) -> bool:
+        return bool(self.only(key, default, True, False))
+
     def model(self) -> ModelConfig:
-        m = "task.model"
+        m, d = "task.model", self.defaults
         if not isinstance(self.get(m), Mapping):
             raise self.fail(m, "is missing; expected the `task: model:` section of a Model Garden experiment")
-        self.only(f"{m}.backbone.type", "mobilenet", "mobilenet")
-        self.only(f"{m}.backbone.mobilenet.output_stride", None, 16)
-        self.only(f"{m}.norm_activation.activation", "relu", "relu")
-        self.only(f"{m}.level", 3, 3)
-        num_classes = self.integer(f"{m}.num_classes", 201, 2, 4096)
-        input_size = self.integers(f"{m}.input_size", (512, 512, 3), range(2, 4), 3, 4096)
-        if input_size[2:] not in ((), (3,)):
-            raise self.fail(f"{m}.input_size", f"is {list(input_size)}; expected 3 channels")
-        height, width = input_size[:2]
-        if min(height, width) < 32:
-            raise self.fail(f"{m}.input_size", f"is {list(input_size)}; expected at least 32x32")
-        output = self.integers(f"{m}.padded_output_size", (512, 512), range(2, 3), 1, 4096)
-        decoder = self.decoder()
-        heads = [self.head(name, decoder.level) for name in ("class_head", "mask_embedding_head", PER_PIXEL)]
-        maps = {h.low_level if h.fusion != "none" else decoder.level for h in heads}
-        if len(maps) > 1:
-            raise self.fail(
-                m, "has heads at different resolutions; give all heads the same feature_fusion and low_level"
-            )
+        num_classes = self.integer(f"{m}.num_classes", d.num_classes, 2, 4096)
+        backbone = self.backbone()
+        decoder = self.decoder(f"{m}.decoder")
+        heads = [self.head(name, decoder, backbone) for name in ("class_head", "mask_embedding_head", PER_PIXEL)]
+        if isinstance(decoder, Aspp):
+            self.check_sizes(decoder, heads)
         g = f"{m}.panoptic_generator"
-        return ModelConfig(
-            input_size=(height, width),
-            padded_output_size=(output[0], output[1]),
+        config = ModelConfig(
+            experiment=self.experiment,
+            input_size=self.input_size(),
+            padded_output_size=self.pair(f"{m}.padded_output_size", d.padded_output_size),
             num_classes=num_classes,
-            num_thing_classes=self.integer(f"{m}.num_thing_classes", 91, 0, num_classes),
-            num_instances=self.integer(f"{m}.num_instances", 100, 1, 1024),
-            embedding_size=self.integer(f"{m}.embedding_size", 512, 1, 4096),
-            backbone=self.only(f"{m}.backbone.mobilenet.model_id", None, *BACKBONES),
-            filter_size_scale=self.number(f"{m}.backbone.mobilenet.filter_size_scale", 1.0, 0.05, 4.0),
+            num_thing_classes=0 if "_seg_" in self.experiment else self.things(num_classes),
+            num_instances=self.integer(f"{m}.num_instances", d.num_instances, 1, 1024),
+            embedding_size=self.integer(f"{m}.embedding_size", d.embedding_size, 1, 4096),
             norm_epsilon=self.number(f"{m}.norm_activation.norm_epsilon", 0.001, 1e-9, 1.0),
+            activation=self.only(f"{m}.norm_activation.activation", "relu", "relu", "relu6", "swish", "gelu"),
+            backbone=backbone,
             decoder=decoder,
+            mask_decoder=self.mask_decoder(),
             class_head=heads[0],
             mask_embedding_head=heads[1],
             per_pixel_embedding_head=heads[2],
             object_mask_threshold=self.number(f"{g}.object_mask_threshold", 0.001, 0.0, 1.0),
             overlap_threshold=self.number(f"{g}.overlap_threshold", 0.5, 0.0, 1.0),
             small_area_threshold=self.number(f"{g}.small_area_threshold", 0.0, 0.0, 1e9),
-            hard_sigmoid=bool(self.only(f"{g}.use_hardware_optimization", False, True, False)),
+            hard_sigmoid=self.flag(f"{g}.use_hardware_optimization", False),
         )
+        if config.hard_sigmoid and config.padded_output_size != config.mask_size:
+            size = list(config.mask_size)
+            raise self.fail(
+                f"{m}.padded_output_size", f"has to be the masks' size {size} with use_hardware_optimization"
+            )
+        return config
 
-    def decoder(self) -> DecoderConfig:
-        d = "task.model.decoder"
-        self.only(f"{d}.type", "aspp", "aspp")
+    def things(self, num_classes: int) -> int:
+        return self.integer("task.model.num_thing_classes", self.defaults.num_thing_classes, 0, num_classes)
+
+    def pair(self, key: str, default: tuple[int, ...]) -> tuple[int, int]:
+        height, width = self.integers(key, default, range(2, 3), 1, 4096)
+        return height, width
+
+    def input_size(self) -> tuple[int, int]:
+        key = "task.model.input_size"
+        value = self.get(key)
+        if isinstance(value, list) and value[:2] == [None, None]:
+            return self.defaults.input_size
+        size = self.integers(key, (*self.defaults.input_size, 3), range(2, 4), 3, 4096)
+        if size[2:] not in ((), (3,)):
+            raise self.fail(key, f"is {list(size)}; expected 3 channels")
+        if min(size[:2]) < 32:
+            raise self.fail(key, f"is {list(size)}; expected at least 32x32")
+        return size[0], size[1]
+
+    def backbone(self) -> MobileNet | ResNet | ResNetUNet:
+        b = "task.model.backbone"
+        if self.get(f"{b}.type") == "spinenet_seg":
+            raise self.fail(f"{b}.type", "is spinenet_seg, which is not supported: it has no published source")
+        kind = self.only(f"{b}.type", "mobilenet", "mobilenet", "resnet", "resnet_unet")
+        if kind == "mobilenet":
+            name = self.get(f"{b}.mobilenet.model_id")
+            if name in REFUSED:
+                raise self.fail(f"{b}.mobilenet.model_id", f"is {name}, which needs attention; that is not supported")
+            return MobileNet(
+                self.only(f"{b}.mobilenet.model_id", None, *TABLES),
+                self.number(f"{b}.mobilenet.filter_size_scale", 1.0, 0.05, 4.0),
+                self.only(f"{b}.mobilenet.output_stride", None, None, 8, 16, 32),
+            )
+        r = f"{b}.{kind}"
+        resnet = ResNet(
+            self.only(f"{r}.model_id", 50, *REPEATS),
+            self.number(f"{r}.depth_multiplier", 1.0, 0.01, 4.0),
+            self.only(f"{r}.stem_type", "v0", "v0", "v1"),
+            self.flag(f"{r}.scale_stem", True),
+            self.number(f"{r}.se_ratio", 0.0, 0.0, 1.0),
+            self.flag(f"{r}.resnetd_shortcut", False),
+            self.flag(f"{r}.replace_stem_max_pool", False),
+        )
+        if kind == "resnet":
+            return resnet
+        lists = [
+            self.integers(f"{r}.upsample_{name}", default, range(3, 4), 1, 4096)
+            for name, default in (("filters", (384,) * 3), ("repeats", (18, 1, 1)), ("kernel_sizes", (7,) * 3))
+        ]
+        return ResNetUNet(resnet, *lists)
+
+    def decoder(self, d: str) -> Aspp | Fpn:
+        kinds = ("fpn", "maskconver_fpn") if self.experiment == "multiscale_maskconver_coco" else ("aspp",)
+        kind = self.only(f"{d}.type", kinds[0], *kinds)
+        if kind != "aspp":
+            return self.fpn(f"{d}.{kind}", kind)
         a = f"{d}.aspp"
         self.only(f"{a}.spp_layer_version", "v1", "v1")
         self.only(f"{a}.use_depthwise_convolution", False, True)
         pool = self.get(f"{a}.pool_kernel_size")
-        size = self.integers(f"{a}.pool_kernel_size", (), range(2, 3), 1, 4096) if pool else None
-        level = self.only(f"{a}.level", 4, 4)
-        return DecoderConfig(
-            level=level,
+        return Aspp(
+            level=int(self.only(f"{a}.level", 4, 3, 4, 5, "3", "4", "5")),
             num_filters=self.integer(f"{a}.num_filters", 256, 1, 4096),
             dilation_rates=self.integers(f"{a}.dilation_rates", (), range(0, 9), 1, 64),
-            pool_kernel_size=(size[0], size[1]) if size else None,
+            pool_kernel_size=self.pair(f"{a}.pool_kernel_size", ()) if pool else None,
         )
 
-    def head(self, name: str, decoder_level: int) -> HeadConfig:
-        h = f"task.model.{name}"
-        self.only(f"{h}.use_depthwise_convolution", False, True)
-        self.only(f"{h}.prediction_kernel_size", 1, 1)
-        self.only(f"{h}.upsample_factor", 1, 1)
-        self.only(f"{h}.level", 3, decoder_level)
-        self.only(f"{h}.feature_fusion", "none", *(name for name in FUSIONS if name))
-        return HeadConfig(
-            low_level=self.only(f"{h}.low_level", 2, 2, 3, 4),
-            low_level_filters=self.integer(f"{h}.low_level_num_filters", 48, 1, 4096),
-            num_filters=self.integer(f"{h}.num_filters", 256, 1, 4096),
-            num_convs=self.integer(f"{h}.num_convs", 2, 0, 16),
-            kernel_size=self.integer(f"{h}.depthwise_kernel_size", 7, 1, 31),
-            fusion=FUSIONS[self.get(f"{h}.feature_fusion")],
-            use_layer_norm=bool(self.only(f"{h}.use_layer_norm", False, True, False)),
+    def fpn(self, f: str, kind: str) -> Fpn:
+        m = "task.model"
+        low = self.integer(f"{m}.min_level", 3, 2, MAX_LEVEL)
+        return Fpn(
+            min_level=low,
+            max_level=self.integer(f"{m}.max_level", 7, low, MAX_LEVEL),
+            num_filters=self.integer(f"{f}.num_filters", 256, 1, 4096),
+            fusion_type=self.only(f"{f}.fusion_type", "sum", "sum", "concat"),
+            use_separable_conv=(separable := self.flag(f"{f}.use_separable_conv", False)),
+            kernel_size=self.integer(f"{f}.depthwise_kernel_size", 7, 1, 31) if separable and kind != "fpn" else 3,
+            use_layer_norm=kind != "fpn" and self.flag(f"{f}.use_layer_norm", True),
+            use_keras_layer=self.flag(f"{f}.use_keras_layer", False),
         )
+
+    def mask_decoder(self) -> Fpn | None:
+        d = "task.model.mask_decoder"
+        if self.experiment != "multiscale_maskconver_coco" or self.get(f"{d}.type", "identity") == "identity":
+            return None
+        kind = self.only(f"{d}.type", None, "fpn", "maskconver_fpn")
+        return self.fpn(f"{d}.{kind}", kind)
+
+    def head(self, name: str, decoder: Aspp | Fpn, backbone: object) -> Head:
+        h = f"task.model.{name}"
+        multi = isinstance(decoder, Fpn)
+        fusion = self.get(f"{h}.feature_fusion", "none")
+        allowed = (
+            ("pyramid_fusion", "panoptic_fpn_fusion") if multi else ("deeplabv3plus_sum_to_merge", "deeplabv3plus")
+        )
+        self.only(f"{h}.feature_fusion", "none", "none", *(allowed if not multi or name == PER_PIXEL else ()))
+        low, high = (decoder.min_level, decoder.max_level) if isinstance(decoder, Fpn) else (0, 0)
+        return Head(
+            num_filters=self.integer(f"{h}.num_filters", 256, 1, 4096),
+            num_convs=self.integer(f"{h}.num_convs", 4 if multi else 2, 0, 16),
+            use_depthwise_convolution=self.only(f"{h}.use_depthwise_convolution", False, True, *((False,) * multi)),
+            kernel_size=self.integer(f"{h}.depthwise_kernel_size", 7, 1, 31),
+            prediction_kernel_size=self.only(f"{h}.prediction_kernel_size", 3 if multi else 1, 1, 3),
+            upsample_factor=self.only(f"{h}.upsample_factor", 1, *(range(1, 9) if multi else (1,))),
+            use_layer_norm=self.flag(f"{h}.use_layer_norm", multi),
+            fusion=fusion,
+            level=self.integer(f"{h}.level", 3, 0, MAX_LEVEL),
+            low_level=int(self.only(f"{h}.low_level", 2, 2, 3, 4, "2", "3", "4")),
+            low_level_filters=self.integer(f"{h}.low_level_num_filters", 48, 1, 4096),
+            decoder_min_level=self.integer(f"{h}.decoder_min_level", low, 0, MAX_LEVEL),
+            decoder_max_level=self.integer(f"{h}.decoder_max_level", high, 0, MAX_LEVEL),
+        )
+
+    def check_sizes(self, decoder: Aspp, heads: list[Head]) -> None:
+        maps = {head.low_level if head.fusion != "none" else decoder.level for head in heads}
+        if len(maps) > 1:
+            raise self.fail(
+                "task.model", "has heads at different resolutions; give all heads the same feature_fusion and low_level"
+            )
 
 
 PER_PIXEL = "per_pixel_embedding_head"

@@ -51,10 +51,10 @@ class OnnxOps:
         return x.laid_out(True)
 
     def conv(
-        self, x: OnnxTensor, kernel: Array, bias: Array | None = None, *, stride: int = 1, relu: bool = False
+        self, x: OnnxTensor, kernel: Array, bias: Array | None = None, *, stride: int = 1, activation: str | None = None
     ) -> OnnxTensor:
         """A `SAME` convolution; kernel [kh, kw, in, out]. Channels that lie side by side, the image's, stay so."""
-        return self._conv(x, kernel.transpose(3, 2, 0, 1), bias, stride, (1, 1), 1, relu)
+        return self._conv(x, kernel.transpose(3, 2, 0, 1), bias, stride, (1, 1), 1, activation)
 
     def depthwise(
         self,
@@ -64,10 +64,10 @@ class OnnxOps:
         *,
         stride: int = 1,
         dilation: tuple[int, int] = (1, 1),
-        relu: bool = False,
+        activation: str | None = None,
     ) -> OnnxTensor:
         """A `SAME` depthwise convolution; kernel [kh, kw, channels, 1]."""
-        return self._conv(self.planar(x), kernel.transpose(2, 3, 0, 1), bias, stride, dilation, x.shape[-1], relu)
+        return self._conv(self.planar(x), kernel.transpose(2, 3, 0, 1), bias, stride, dilation, x.shape[-1], activation)
 
     def _conv(
         self,
@@ -77,7 +77,7 @@ class OnnxOps:
         stride: int,
         dilation: tuple[int, int],
         groups: int,
-        relu: bool,
+        activation: str | None,
     ) -> OnnxTensor:
         """Kernel [out, in / groups, kh, kw]; a bias of zeros is left out.
 
@@ -105,15 +105,17 @@ class OnnxOps:
         )
         height, width = (-(-side // stride) for side in (height, width))
         y = self._like(x, name, (1, height, width, kernel.shape[0]), channels_first=True)
-        return self.relu(y) if relu else y
+        return y if activation is None else getattr(self, activation)(y)
 
-    def dense(self, x: OnnxTensor, kernel: Array, bias: Array | None = None, *, relu: bool = False) -> OnnxTensor:
+    def dense(
+        self, x: OnnxTensor, kernel: Array, bias: Array | None = None, *, activation: str | None = None
+    ) -> OnnxTensor:
         """Rows [n, in] times kernel [in, out] plus bias."""
         inputs = [x.stored(), self.graph.constant(kernel)]
         inputs += [] if bias is None else [self.graph.constant(bias)]
         name = self.graph.node("Gemm", inputs, transA=int(x.channels_first))
         y = self._like(x, name, (x.shape[0], kernel.shape[1]), channels_first=False)
-        return self.relu(y) if relu else y
+        return y if activation is None else getattr(self, activation)(y)
 
     def layer_norm(self, x: OnnxTensor, gamma: Array, beta: Array, epsilon: float) -> OnnxTensor:
         """Normalise the last axis (Ba et al. 2016); maps with their channels first have no operator for it."""
@@ -173,6 +175,41 @@ class OnnxOps:
         """1 / (1 + exp(-x))."""
         return self._unary("Sigmoid", x)
 
+    def sqrt(self, x: OnnxTensor) -> OnnxTensor:
+        """The square root."""
+        return self._unary("Sqrt", x)
+
+    def swish(self, x: OnnxTensor) -> OnnxTensor:
+        """X sigmoid(x)."""
+        return x * self.sigmoid(x)
+
+    def hard_sigmoid(self, x: OnnxTensor) -> OnnxTensor:
+        """With the constant that the original has, which is not 1/6."""
+        return self.relu6(x + 3.0) * 0.16667
+
+    def hard_swish(self, x: OnnxTensor) -> OnnxTensor:
+        """X relu6(x + 3) / 6."""
+        return self._unary("HardSwish", x)
+
+    def gelu(self, x: OnnxTensor) -> OnnxTensor:
+        """X Phi(x), in the form that runtimes know as Gelu."""
+        return x * (self._unary("Erf", x * float(np.sqrt(0.5))) + 1.0) * 0.5
+
+    def gelu_tanh(self, x: OnnxTensor) -> OnnxTensor:
+        """The approximation by tanh."""
+        inner = (x + x * x * x * 0.044715) * float(np.sqrt(2 / np.pi))
+        return x * (self._unary("Tanh", inner) + 1.0) * 0.5
+
+    def upsample(self, x: OnnxTensor, factor: int) -> OnnxTensor:
+        """Nearest neighbor."""
+        size = [x.shape[1] * factor, x.shape[2] * factor]
+        sizes = self.graph.constant(np.array([1, x.shape[3], *size], np.int64))
+        inputs = [x.laid_out(True).stored(), "", "", sizes]
+        attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return self._like(
+            x, self.graph.node("Resize", inputs, **attributes), (1, *size, x.shape[3]), channels_first=True
+        )
+
     def resize(self, x: OnnxTensor, size: tuple[int, ...]) -> OnnxTensor:
         """Bilinear, half-pixel centres, no antialias."""
         if x.shape[1:3] == size:
@@ -186,22 +223,28 @@ class OnnxOps:
         name = self.graph.node("GlobalAveragePool", [x.laid_out(True).stored()])
         return self._like(x, name, (1, 1, 1, x.shape[3]), channels_first=True)
 
-    def average_pool(self, x: OnnxTensor, size: tuple[int, int]) -> OnnxTensor:
-        """`VALID` average pooling with strides as large as its windows."""
-        name = self.graph.node("AveragePool", [x.laid_out(True).stored()], kernel_shape=list(size), strides=list(size))
-        height, width = (side // step for side, step in zip(x.shape[1:3], size, strict=True))
+    def average_pool(self, x: OnnxTensor, size: tuple[int, int], *, same: bool = False) -> OnnxTensor:
+        """Average pooling with strides as large as its windows; padding does not count."""
+        sides = list(zip(x.shape[1:3], size, strict=True))
+        totals = [(-side % step) if same else 0 for side, step in sides]
+        pads = [*(total // 2 for total in totals), *(total - total // 2 for total in totals)]
+        name = self.graph.node(
+            "AveragePool", [x.laid_out(True).stored()], kernel_shape=list(size), strides=list(size), pads=pads
+        )
+        height, width = (-(-side // step) if same else side // step for side, step in sides)
         return self._like(x, name, (1, height, width, x.shape[3]), channels_first=True)
 
-    def max_pool(self, x: OnnxTensor, size: int) -> OnnxTensor:
-        """`SAME` max pooling with stride 1."""
+    def max_pool(self, x: OnnxTensor, size: int, *, stride: int = 1) -> OnnxTensor:
+        """`SAME` max pooling."""
         name = self.graph.node(
             "MaxPool",
             [x.laid_out(True).stored()],
             kernel_shape=[size, size],
-            strides=[1, 1],
-            pads=same_padding(x.shape[1:3], [size, size], 1),
+            strides=[stride, stride],
+            pads=same_padding(x.shape[1:3], [size, size], stride),
         )
-        return self._like(x, name, x.shape, channels_first=True)
+        height, width = (-(-side // stride) for side in x.shape[1:3])
+        return self._like(x, name, (1, height, width, x.shape[3]), channels_first=True)
 
     def window_max(self, x: OnnxTensor, size: int) -> OnnxTensor:
         """`VALID` max pooling with stride 1, of shifted copies: they need no layout of their own."""

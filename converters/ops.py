@@ -46,10 +46,10 @@ class TensorFlowOps:
         return x
 
     def conv(
-        self, x: Tensor, kernel: Array, bias: Array | None = None, *, stride: int = 1, relu: bool = False
+        self, x: Tensor, kernel: Array, bias: Array | None = None, *, stride: int = 1, activation: str | None = None
     ) -> Tensor:
         """A `SAME` convolution; kernel [kh, kw, in, out]."""
-        return _after(tf.nn.conv2d(x, kernel, stride, "SAME"), bias, relu)
+        return _after(tf.nn.conv2d(x, kernel, stride, "SAME"), bias, activation)
 
     def depthwise(
         self,
@@ -59,7 +59,7 @@ class TensorFlowOps:
         *,
         stride: int = 1,
         dilation: tuple[int, int] = (1, 1),
-        relu: bool = False,
+        activation: str | None = None,
     ) -> Tensor:
         """A `SAME` depthwise convolution; kernel [kh, kw, channels, 1]."""
         y = tf.raw_ops.DepthwiseConv2dNative(
@@ -69,11 +69,11 @@ class TensorFlowOps:
             padding="SAME",
             dilations=[1, *dilation, 1],
         )
-        return _after(y, bias, relu)
+        return _after(y, bias, activation)
 
-    def dense(self, x: Tensor, kernel: Array, bias: Array | None = None, *, relu: bool = False) -> Tensor:
+    def dense(self, x: Tensor, kernel: Array, bias: Array | None = None, *, activation: str | None = None) -> Tensor:
         """Rows [n, in] times kernel [in, out] plus bias."""
-        return _after(tf.linalg.matmul(x, kernel), bias, relu)
+        return _after(tf.linalg.matmul(x, kernel), bias, activation)
 
     def layer_norm(self, x: Tensor, gamma: Array, beta: Array, epsilon: float) -> Tensor:
         """Normalise the last axis (Ba et al. 2016)."""
@@ -122,6 +122,30 @@ class TensorFlowOps:
         """1 / (1 + exp(-x))."""
         return tf.sigmoid(x)
 
+    def sqrt(self, x: Tensor) -> Tensor:
+        """The square root."""
+        return tf.sqrt(x)
+
+    def swish(self, x: Tensor) -> Tensor:
+        """X sigmoid(x)."""
+        return x * tf.sigmoid(x)
+
+    def hard_sigmoid(self, x: Tensor) -> Tensor:
+        """With the constant that the original has, which is not 1/6."""
+        return tf.nn.relu6(x + 3.0) * 0.16667
+
+    def hard_swish(self, x: Tensor) -> Tensor:
+        """In the form that the converter knows as HARD_SWISH."""
+        return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """X Phi(x), in the form that the converter knows as GELU."""
+        return tf.nn.gelu(x)
+
+    def gelu_tanh(self, x: Tensor) -> Tensor:
+        """The approximation by tanh."""
+        return tf.nn.gelu(x, approximate=True)
+
     def resize(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
         """Bilinear, half-pixel centres, no antialias."""
         if self.shape(x)[1:3] == size:
@@ -132,13 +156,19 @@ class TensorFlowOps:
         """Mean over height and width, [1, 1, 1, channels]."""
         return tf.reduce_mean(x, [1, 2], keepdims=True)
 
-    def average_pool(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """`VALID` average pooling with strides as large as its windows."""
-        return tf.nn.avg_pool2d(x, size, size, "VALID")
+    def average_pool(self, x: Tensor, size: tuple[int, int], *, same: bool = False) -> Tensor:
+        """Average pooling with strides as large as its windows."""
+        return tf.nn.avg_pool2d(x, size, size, "SAME" if same else "VALID")
 
-    def max_pool(self, x: Tensor, size: int) -> Tensor:
-        """`SAME` max pooling with stride 1."""
-        return tf.nn.max_pool2d(x, size, 1, "SAME")
+    def max_pool(self, x: Tensor, size: int, *, stride: int = 1) -> Tensor:
+        """`SAME` max pooling."""
+        return tf.nn.max_pool2d(x, size, stride, "SAME")
+
+    def upsample(self, x: Tensor, factor: int) -> Tensor:
+        """Nearest neighbor."""
+        _, height, width, _ = self.shape(x)
+        size = [height * factor, width * factor]
+        return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size, half_pixel_centers=True)
 
     def window_max(self, x: Tensor, size: int) -> Tensor:
         """`VALID` max pooling with stride 1."""
@@ -258,6 +288,6 @@ class TensorFlowOps:
         return functools.reduce(tf.logical_and, conditions)
 
 
-def _after(y: Tensor, bias: Array | None, relu: bool) -> Tensor:
+def _after(y: Tensor, bias: Array | None, activation: str | None) -> Tensor:
     y = y if bias is None else tf.nn.bias_add(y, bias)
-    return tf.nn.relu(y) if relu else y
+    return y if activation is None else getattr(tf.nn, activation)(y)

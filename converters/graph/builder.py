@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from maskconver_mobile.converters.graph import ir
-from maskconver_mobile.converters.graph.ir import Array, Graph, Node, Op, Shape, Value
+from maskconver_mobile.converters.graph.ir import Activation, Array, Graph, Node, Op, Shape, Value
 from maskconver_mobile.converters.graph.shapes import infer
 
 
@@ -115,9 +115,17 @@ class GraphBuilder:
         """A map [1, h, w, c] stored as convolutions want it."""
         return self.one(ir.Planar(), x)
 
-    def conv(self, x: Value, kernel: Array, bias: Array | None = None, *, stride: int = 1, relu: bool = False) -> Value:
+    def conv(
+        self,
+        x: Value,
+        kernel: Array,
+        bias: Array | None = None,
+        *,
+        stride: int = 1,
+        activation: Activation | None = None,
+    ) -> Value:
         """A `SAME` convolution; kernel [kh, kw, in, out]."""
-        return self.one(ir.Conv(kernel, bias, relu, stride), x)
+        return self.one(ir.Conv(kernel, bias, activation, stride), x)
 
     def depthwise(
         self,
@@ -127,14 +135,16 @@ class GraphBuilder:
         *,
         stride: int = 1,
         dilation: tuple[int, int] = (1, 1),
-        relu: bool = False,
+        activation: Activation | None = None,
     ) -> Value:
         """A `SAME` depthwise convolution; kernel [kh, kw, channels, 1]."""
-        return self.one(ir.Depthwise(kernel, bias, relu, stride, dilation), x)
+        return self.one(ir.Depthwise(kernel, bias, activation, stride, dilation), x)
 
-    def dense(self, x: Value, kernel: Array, bias: Array | None = None, *, relu: bool = False) -> Value:
+    def dense(
+        self, x: Value, kernel: Array, bias: Array | None = None, *, activation: Activation | None = None
+    ) -> Value:
         """Rows [n, in] times kernel [in, out] plus bias."""
-        return self.one(ir.Dense(kernel, bias, relu), x)
+        return self.one(ir.Dense(kernel, bias, activation), x)
 
     def batch_norm(self, x: Value, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float) -> Value:
         """Gamma (x - mean) / sqrt(variance + epsilon) + beta, by channel (Ioffe and Szegedy 2015)."""
@@ -143,6 +153,10 @@ class GraphBuilder:
     def layer_norm(self, x: Value, gamma: Array, beta: Array, epsilon: float) -> Value:
         """Normalize the last axis (Ba et al. 2016)."""
         return self.one(ir.LayerNorm(gamma, beta, epsilon), x)
+
+    def activation(self, kind: str | None, x: Value) -> Value:
+        """An activation by name: relu, relu6, swish, hard_swish, gelu, gelu_tanh, sigmoid, hard_sigmoid; or none."""
+        return x if kind is None else self.unary(kind, x)
 
     def relu(self, x: Value) -> Value:
         """max(x, 0)."""
@@ -176,6 +190,10 @@ class GraphBuilder:
         """1 / (1 + exp(-x))."""
         return self.unary("sigmoid", x)
 
+    def sqrt(self, x: Value) -> Value:
+        """The square root."""
+        return self.unary("sqrt", x)
+
     def maximum(self, a: Any, b: Any) -> Value:
         """Element-wise maximum, with broadcasting."""
         return self.binary("maximum", a, b)
@@ -204,13 +222,17 @@ class GraphBuilder:
         """Mean over height and width, [1, 1, 1, channels]."""
         return self.one(ir.GlobalMean(), x)
 
-    def average_pool(self, x: Value, size: tuple[int, int]) -> Value:
-        """`VALID` average pooling with strides as large as its windows."""
-        return self.one(ir.AveragePool(size), x)
+    def average_pool(self, x: Value, size: tuple[int, int], *, same: bool = False) -> Value:
+        """Average pooling with strides as large as its windows, `VALID`, or `SAME` of what lies in the map."""
+        return self.one(ir.AveragePool(size, same), x)
 
-    def max_pool(self, x: Value, size: int) -> Value:
-        """`SAME` max pooling with stride 1."""
-        return self.one(ir.MaxPool(size), x)
+    def max_pool(self, x: Value, size: int, *, stride: int = 1) -> Value:
+        """`SAME` max pooling; the padding never wins."""
+        return self.one(ir.MaxPool(size, stride), x)
+
+    def upsample(self, x: Value, factor: int) -> Value:
+        """Repeat each place of a map in both directions (nearest neighbor)."""
+        return x if factor == 1 else self.one(ir.Upsample(factor), x)
 
     def window_max(self, x: Value, size: int) -> Value:
         """`VALID` max pooling with stride 1."""

@@ -1,7 +1,9 @@
 """The vocabulary on NumPy arrays in float64: what a graph means, to the last bit that a test could ask for."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,13 +49,15 @@ class NumpyOps:
         """Layout has no part in the values."""
         return x
 
-    def conv(self, x: Array, kernel: Array, bias: Array | None = None, *, stride: int = 1, relu: bool = False) -> Array:
+    def conv(
+        self, x: Array, kernel: Array, bias: Array | None = None, *, stride: int = 1, activation: str | None = None
+    ) -> Array:
         """`SAME` convolution: one matrix product for each tap."""
         height, width = (-(-side // stride) for side in x.shape[1:3])
         y = np.zeros((1, height, width, kernel.shape[3]))
         for window, tap in _taps(x, kernel, stride, (1, 1)):
             y += window @ tap.astype(np.float64)
-        return _after(y, bias, relu)
+        return self._after(y, bias, activation)
 
     def depthwise(
         self,
@@ -63,18 +67,22 @@ class NumpyOps:
         *,
         stride: int = 1,
         dilation: tuple[int, int] = (1, 1),
-        relu: bool = False,
+        activation: str | None = None,
     ) -> Array:
         """`SAME` depthwise convolution: one product for each tap."""
         height, width = (-(-side // stride) for side in x.shape[1:3])
         y = np.zeros((1, height, width, x.shape[3]))
         for window, tap in _taps(x, kernel, stride, dilation):
             y += window * tap[:, 0].astype(np.float64)
-        return _after(y, bias, relu)
+        return self._after(y, bias, activation)
 
-    def dense(self, x: Array, kernel: Array, bias: Array | None = None, *, relu: bool = False) -> Array:
+    def dense(self, x: Array, kernel: Array, bias: Array | None = None, *, activation: str | None = None) -> Array:
         """Rows times kernel plus bias."""
-        return _after(x @ kernel.astype(np.float64), bias, relu)
+        return self._after(x @ kernel.astype(np.float64), bias, activation)
+
+    def _after(self, y: Array, bias: Array | None, activation: str | None) -> Array:
+        y = y if bias is None else y + bias.astype(np.float64)
+        return y if activation is None else getattr(self, activation)(y)
 
     def batch_norm(self, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float) -> Array:
         """By channel."""
@@ -103,13 +111,33 @@ class NumpyOps:
         """min(max(x, low), high)."""
         return np.clip(x, low, high)
 
-    abs, log, ceil, floor = np.abs, np.log, np.ceil, np.floor
+    abs, log, ceil, floor, sqrt = np.abs, np.log, np.ceil, np.floor, np.sqrt
     maximum, minimum, equal = np.maximum, np.minimum, np.equal
 
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + exp(-x)), without overflow."""
         e = np.exp(-np.abs(x))
         return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+    def swish(self, x: Array) -> Array:
+        """X sigmoid(x)."""
+        return x * self.sigmoid(x)
+
+    def hard_sigmoid(self, x: Array) -> Array:
+        """With the constant that the original has, which is not 1/6."""
+        return np.clip(x + 3, 0, 6) * 0.16667
+
+    def hard_swish(self, x: Array) -> Array:
+        """X relu6(x + 3) / 6."""
+        return x * np.clip(x + 3, 0, 6) / 6
+
+    def gelu(self, x: Array) -> Array:
+        """X Phi(x)."""
+        return 0.5 * x * (1 + np.vectorize(math.erf, [float])(x / np.sqrt(2)))
+
+    def gelu_tanh(self, x: Array) -> Array:
+        """The approximation by tanh."""
+        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
     def resize(self, x: Array, size: tuple[int, int]) -> Array:
         """Bilinear, half-pixel centers."""
@@ -131,16 +159,27 @@ class NumpyOps:
         """Over height and width."""
         return x.mean((1, 2), keepdims=True)
 
-    def average_pool(self, x: Array, size: tuple[int, int]) -> Array:
-        """Of windows that do not overlap; what is left at the end is not seen."""
-        h, w = (side // step for side, step in zip(x.shape[1:3], size, strict=True))
-        x = x[:, : h * size[0], : w * size[1]]
-        return x.reshape(1, h, size[0], w, size[1], x.shape[3]).mean((2, 4))
+    def average_pool(self, x: Array, size: tuple[int, int], *, same: bool = False) -> Array:
+        """Of windows that do not overlap; what is left at the end is cut short or not seen."""
+        for axis, step in ((1, size[0]), (2, size[1])):
+            side = x.shape[axis] if same else x.shape[axis] // step * step
+            first = ((-(-side // step) * step - side) // 2) if same else 0
+            edges = np.clip(np.arange(0, side + step, step) - first, 0, side)
+            parts = [x.take(range(a, b), axis).mean(axis, keepdims=True) for a, b in pairwise(edges) if b > a]
+            x = np.concatenate(parts, axis)
+        return x
 
-    def max_pool(self, x: Array, size: int) -> Array:
+    def max_pool(self, x: Array, size: int, *, stride: int = 1) -> Array:
         """`SAME`; the border counts as nothing."""
-        pad = [(0, 0), *[((size - 1) // 2, size // 2)] * 2, (0, 0)]
-        return self.window_max(np.pad(x, pad, constant_values=-np.inf), size)
+        pads = [(0, 0), (0, 0), (0, 0), (0, 0)]
+        for axis in (1, 2):
+            total = max((-(-x.shape[axis] // stride) - 1) * stride + size - x.shape[axis], 0)
+            pads[axis] = (total // 2, total - total // 2)
+        return self.window_max(np.pad(x, pads, constant_values=-np.inf), size)[:, ::stride, ::stride]
+
+    def upsample(self, x: Array, factor: int) -> Array:
+        """Each place repeated."""
+        return x.repeat(factor, 1).repeat(factor, 2)
 
     def window_max(self, x: Array, size: int) -> Array:
         """`VALID`."""
@@ -235,8 +274,3 @@ def _taps(x: Array, kernel: Array, stride: int, dilation: tuple[int, int]) -> It
     for i, j in np.ndindex(*size):
         top, left = i * dilation[0], j * dilation[1]
         yield padded[:, top : top + sides[0] : stride, left : left + sides[1] : stride], kernel[i, j]
-
-
-def _after(y: Array, bias: Array | None, relu: bool) -> Array:
-    y = y if bias is None else y + bias.astype(np.float64)
-    return np.maximum(y, 0) if relu else y

@@ -8,7 +8,7 @@ stands at the methods of `builder.GraphBuilder`, which bear their names.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
 T = TypeVar("T", bound="Op")
+Activation = Literal["relu", "relu6"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +39,11 @@ class Op:
 
 @dataclass(frozen=True, eq=False)
 class Affine(Op):
-    """A linear map with a bias [outputs], and relu if wanted."""
+    """A linear map with a bias [outputs], and an activation that kernels do as they write."""
 
     kernel: Array
     bias: Array | None = None
-    relu: bool = False
+    activation: Activation | None = None
 
     def biases(self, outputs: int) -> Array:
         """The bias, or zeros."""
@@ -162,9 +163,10 @@ class GlobalMean(Op):
 
 @dataclass(frozen=True, eq=False)
 class AveragePool(Op):
-    """Windows (height, width)."""
+    """Windows (height, width), with strides as large; `same`: those at the border are cut short, not left out."""
 
     size: tuple[int, int]
+    same: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +174,14 @@ class MaxPool(Op):
     """`SAME`."""
 
     size: int
+    stride: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Upsample(Op):
+    """Each place repeated, in both directions."""
+
+    factor: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,7 +307,10 @@ class Cond(Op):
 
 @dataclass(frozen=True, eq=False)
 class Proposals(Op):
-    """Composite: the k best centers of a class map of logits: classes, locations and scores, each [k]."""
+    """Composite: the k best centers of class maps of logits: classes, locations and scores, each [k].
+
+    Locations are y * w + x; those of a further map count on from the maps before it.
+    """
 
     k: int
 
@@ -356,6 +369,9 @@ class Value:
 
     def __gt__(self, other: Any) -> "Value":
         return self.builder.binary("gt", self, other)
+
+    def __rtruediv__(self, other: Any) -> "Value":
+        return self.builder.binary("truediv", other, self)
 
     def __radd__(self, other: Any) -> "Value":
         return self.builder.binary("add", other, self)

@@ -47,9 +47,12 @@ def infer(op: ir.Op, inputs: Sequence[Value]) -> list[Type]:
         case ir.GlobalMean():
             return [((1, 1, 1, x.shape[3]), FLOAT)]
         case ir.AveragePool():
-            return [((1, x.shape[1] // op.size[0], x.shape[2] // op.size[1], x.shape[3]), FLOAT)]
+            sides = zip(x.shape[1:3], op.size, strict=True)
+            return [((1, *(-(-side // n) if op.same else side // n for side, n in sides), x.shape[3]), FLOAT)]
         case ir.MaxPool():
-            return [(x.shape, x.dtype)]
+            return [((1, *(-(-side // op.stride) for side in x.shape[1:3]), x.shape[3]), x.dtype)]
+        case ir.Upsample():
+            return [((1, x.shape[1] * op.factor, x.shape[2] * op.factor, x.shape[3]), x.dtype)]
         case ir.WindowMax():
             return [((1, x.shape[1] - op.size + 1, x.shape[2] - op.size + 1, x.shape[3]), x.dtype)]
         case ir.Concat():

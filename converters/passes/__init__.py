@@ -18,6 +18,7 @@ from maskconver_mobile.converters.passes.fold_pooled_branch import fold_pooled_b
 from maskconver_mobile.converters.passes.fuse_activation import fuse_activation
 from maskconver_mobile.converters.passes.interleave_image import interleave_image
 from maskconver_mobile.converters.passes.join_branches import join_branches
+from maskconver_mobile.converters.passes.lower_batch_norm import lower_batch_norm
 from maskconver_mobile.converters.passes.lower_panoptic import (
     lower_panoptic,
     lower_panoptic_by_logarithms,
@@ -34,7 +35,7 @@ from maskconver_mobile.converters.spec import Target
 Format = Literal["tflite", "onnx"]
 Pass = Callable[[GraphBuilder], int]
 
-PLAIN: tuple[Pass, ...] = (fold_batch_norm, fuse_activation)
+PLAIN: tuple[Pass, ...] = (fold_batch_norm, lower_batch_norm, fuse_activation)
 """What every runtime's own converter does, too."""
 
 PIPELINES: dict[tuple[Target, Format], tuple[Pass, ...]] = {

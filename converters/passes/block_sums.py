@@ -18,13 +18,13 @@ def block_sums(builder: GraphBuilder) -> int:
     """
     graph = builder.graph
     count = 0
-    for node in graph.of(ir.Proposals):
+    for node in [node for node in graph.of(ir.Proposals) if len(node.inputs) == 1]:
         last = graph.only_for(node.inputs[0], ir.Conv)
         hidden = None if last is None else graph.only_for(last.inputs[0], ir.Conv)
         if last is None or hidden is None or not (last.op.pointwise and hidden.op.pointwise):
             continue
         outer, inner = last.op, hidden.op
-        if outer.relu or inner.kernel.shape[3] <= BLOCK:
+        if outer.activation or inner.kernel.shape[3] <= BLOCK:
             continue
         parts = []
         for start in range(0, inner.kernel.shape[3], BLOCK):

@@ -14,7 +14,7 @@ def fold_batch_norm(builder: GraphBuilder) -> int:
     count = 0
     for node in graph.of(ir.BatchNorm):
         before = graph.only_for(node.inputs[0], ir.Convolution)
-        if before is None or before.op.relu or shared.count(id(before.op.kernel)) > 1:
+        if before is None or before.op.activation or shared.count(id(before.op.kernel)) > 1:
             continue
         kernel, bias = folded(before.op, node.op)
         builder.replace(node, builder.change(before, kernel=kernel, bias=bias))

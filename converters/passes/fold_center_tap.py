@@ -35,7 +35,7 @@ def center_tap(convolution: ir.Depthwise, size: tuple[int, ...]) -> Array | None
         The factors [channels]; None where other taps reach the map, or more is done than taps are summed.
     """
     rows, columns = convolution.kernel.shape[:2]
-    plain = convolution.bias is None and not convolution.relu and convolution.stride == 1
+    plain = convolution.bias is None and convolution.activation is None and convolution.stride == 1
     alone = min(convolution.dilation) >= max(size)
     if not plain or rows % 2 == 0 or columns % 2 == 0 or not alone:
         return None

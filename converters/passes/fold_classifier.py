@@ -21,7 +21,7 @@ def fold_classifier(builder: GraphBuilder) -> int:
             continue
         pixels = graph.only_for(rows.inputs[0], ir.Conv)
         maker = graph.only_for(vectors.inputs[0], ir.Dense)
-        if pixels is None or maker is None or not pixels.op.pointwise or pixels.op.relu or maker.op.relu:
+        if pixels is None or maker is None or not pixels.op.pointwise or pixels.op.activation or maker.op.activation:
             continue
         (result,) = readers
         features, hidden = pixels.inputs[0], maker.inputs[0]

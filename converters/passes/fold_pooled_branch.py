@@ -26,6 +26,6 @@ def fold_pooled_branch(builder: GraphBuilder) -> int:
             bias = builder.broadcast_to(builder.conv(vector, kernels[at], op.bias), node.output.shape[1:3])
             kernel = np.concatenate([part for i, part in enumerate(kernels) if i != at], 2)
             y = builder.conv(builder.concat(others), kernel) + bias
-            builder.replace(node, builder.relu(y) if op.relu else y)
+            builder.replace(node, builder.activation(op.activation, y))
         count += 1
     return count

@@ -23,9 +23,9 @@ def join_branches(builder: GraphBuilder) -> int:
         if len(branches) < len(parts):
             continue
         rows = node.op.split_inputs([branch.output.shape[-1] for branch in branches])
-        groups: dict[tuple[int, bool], list[int]] = {}
+        groups: dict[tuple[int, str | None], list[int]] = {}
         for i, branch in enumerate(branches):
-            groups.setdefault((id(branch.inputs[0]), branch.op.relu), []).append(i)
+            groups.setdefault((id(branch.inputs[0]), branch.op.activation), []).append(i)
         if len(groups) == len(branches):
             continue
         with builder.before(node):
@@ -47,4 +47,4 @@ def wide(builder: GraphBuilder, branches: list[Node[ir.Conv]]) -> ir.Value:
     kernel = np.concatenate([op.kernel for op in ops], 3)
     scopes = tuple(dict.fromkeys(scope for branch in branches for scope in branch.scopes))
     with builder.before(first, scopes=scopes):
-        return builder.conv(first.inputs[0], kernel, np.concatenate(biases), relu=first.op.relu)
+        return builder.conv(first.inputs[0], kernel, np.concatenate(biases), activation=first.op.activation)

@@ -22,25 +22,27 @@ def _lower(builder: GraphBuilder, *, fast: bool) -> int:
     nodes = builder.graph.of(ir.Proposals)
     for node in nodes:
         with builder.before(node):
-            found = (fast_proposals if fast else proposals)(builder, node.inputs[0], node.op.k)
+            found = (fast_proposals if fast else proposals)(builder, *node.inputs, k=node.op.k)
         builder.replace(node, *found)
     return len(nodes)
 
 
-def proposals(ops: GraphBuilder, heatmap: Value, k: int) -> tuple[Value, Value, Value]:
-    """Classes, locations and scores of the K best local maxima of a class map of logits [1, h, w, C].
+def proposals(ops: GraphBuilder, *heatmaps: Value, k: int) -> tuple[Value, Value, Value]:
+    """Classes, locations and scores of the K best local maxima of class maps of logits [1, h, w, C].
 
     A peak's probability is within 1e-6 of the largest in its 3x3 neighborhood (Zhou et al. 2019, "Objects as
     Points"); all else counts as 0. Ties take the lower flat index `(y * w + x) * C + c`.
     """
-    probability = ops.sigmoid(heatmap)
-    distance = ops.max_pool(probability, 3) - probability
-    peaks = ops.where(distance < PEAK_ERROR, probability, ops.constant(0.0))
-    scores, locations, classes = ops.top_k_cells(peaks, k)
+    peaks = []
+    for heatmap in heatmaps:
+        probability = ops.sigmoid(heatmap)
+        distance = ops.max_pool(probability, 3) - probability
+        peaks.append(ops.where(distance < PEAK_ERROR, probability, ops.constant(0.0)))
+    scores, locations, classes = ops.top_k_cells(_joined(ops, peaks), k)
     return classes, locations, scores
 
 
-def fast_proposals(ops: GraphBuilder, heatmap: Value, k: int) -> tuple[Value, Value, Value]:
+def fast_proposals(ops: GraphBuilder, *heatmaps: Value, k: int) -> tuple[Value, Value, Value]:
     """The same, in fewer operations.
 
     The logistic function is monotone, so peaks and their order can be read off the logits and K values need it.
@@ -50,6 +52,20 @@ def fast_proposals(ops: GraphBuilder, heatmap: Value, k: int) -> tuple[Value, Va
 
     Equal to the plain form but for near ties: logits that differ by less than float rounding of their probabilities.
     """
-    distance = ops.relu6(ops.max_pool(heatmap, 3) - heatmap)
-    logits, locations, classes = ops.top_k_cells(heatmap - distance * SUPPRESSION, k, staged=True)
+    peaks = []
+    for heatmap in heatmaps:
+        distance = ops.relu6(ops.max_pool(heatmap, 3) - heatmap)
+        peaks.append(heatmap - distance * SUPPRESSION)
+    logits, locations, classes = ops.top_k_cells(_joined(ops, peaks), k, staged=True)
     return classes, locations, ops.sigmoid(logits)
+
+
+def _joined(ops: GraphBuilder, maps: list[Value]) -> Value:
+    """The places of all maps, one after the other."""
+    if len(maps) == 1:
+        return maps[0]
+    flat = []
+    for x in maps:
+        _, height, width, channels = ops.shape(x)
+        flat.append(ops.reshape(x, [1, height * width, 1, channels]))
+    return ops.concat(flat, 1)

@@ -15,9 +15,9 @@ def pad_classes(builder: GraphBuilder) -> int:
     """Pad the convolution that makes the class map of proposals."""
     graph = builder.graph
     count = 0
-    for node in graph.of(ir.Proposals):
+    for node in [node for node in graph.of(ir.Proposals) if len(node.inputs) == 1]:
         layer = graph.only_for(node.inputs[0], ir.Conv)
-        if layer is None or layer.op.relu or not (added := -layer.output.shape[-1] % CHANNELS):
+        if layer is None or layer.op.activation or not (added := -layer.output.shape[-1] % CHANNELS):
             continue
         op = layer.op
         kernel = np.pad(op.kernel, [(0, 0)] * 3 + [(0, added)])

@@ -60,4 +60,4 @@ def windows(builder: GraphBuilder, layer: Node[ir.Depthwise], locations: Value) 
     weights = weights * builder.constant(op.kernel.reshape(1, taps, channels))
     y = builder.sum(picked * weights, 1)
     y = y if op.bias is None else y + builder.constant(op.bias)
-    return builder.relu(y) if op.relu else y
+    return builder.activation(op.activation, y)

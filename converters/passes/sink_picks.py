@@ -30,7 +30,7 @@ def _sink(builder: GraphBuilder) -> bool:
             rows = builder.pick(layer.inputs[0], flat)
         with builder.before(node, scopes=layer.scopes):
             if isinstance(layer.op, ir.Conv):
-                rows = builder.dense(rows, layer.op.kernel[0, 0], layer.op.bias, relu=layer.op.relu)
+                rows = builder.dense(rows, layer.op.kernel[0, 0], layer.op.bias, activation=layer.op.activation)
             else:
                 rows = builder.one(layer.op, rows)
             builder.replace(node, rows if len(shape) == 2 else builder.reshape(rows, shape))

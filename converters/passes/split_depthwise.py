@@ -32,7 +32,7 @@ def split_depthwise(builder: GraphBuilder) -> int:
             # The small outer parts first: in integers a sum is rounded to the range of what it has reached.
             parts = [builder.depthwise(x, ring.kernel, dilation=ring.dilation) for ring in rings]
             y = functools.reduce(operator.add, parts) + y
-            builder.replace(node, builder.relu(y) if op.relu else y)
+            builder.replace(node, builder.activation(op.activation, y))
         count += 1
     return count
 

@@ -12,7 +12,7 @@ def sum_projection(builder: GraphBuilder) -> int:
         joined = graph.only_for(node.inputs[0], ir.Concat)
         total = graph.readers(node.output)
         op = node.op
-        if joined is None or not op.pointwise or joined.op.axis != -1 or op.bias is not None or op.relu:
+        if joined is None or not op.pointwise or joined.op.axis != -1 or op.bias is not None or op.activation:
             continue
         if len(total) != 1 or not isinstance(total[0].op, ir.Binary) or total[0].op.kind != "add":
             continue

@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from maskconver_mobile.converters.backbones import BACKBONES
-from maskconver_mobile.converters.config import HeadConfig, ModelConfig
+from maskconver_mobile.converters.config import ModelConfig
+from maskconver_mobile.converters.network.heads import Head
+from maskconver_mobile.converters.network.mobilenet import blocks
 
 Get = Callable[[str, tuple[int, ...]], NDArray[np.float32]]
 
@@ -60,26 +61,28 @@ def depthwise(get: Get, path: str, x: tf.Tensor, kernel: int, stride: int = 1, r
 def backbone(get: Get, config: ModelConfig, x: tf.Tensor) -> dict[str, tf.Tensor]:
     endpoints = {}
     running, rate, eps = 1, 1, config.norm_epsilon
-    for i, block in enumerate(BACKBONES[config.backbone]):
+    level = 2
+    for i, block in enumerate(blocks(config.backbone.model_id)):
         stride = block.stride
         if running >= 16:
             rate *= stride
             stride = 1
         running *= stride
-        filters = divisible(block.filters * config.filter_size_scale)
+        filters = divisible(block.filters * config.backbone.filter_size_scale)
         path = f"backbone/layer_with_weights-{i}"
-        if block.kind == "conv":
-            x = conv(get, f"{path}/_conv0", x, filters, block.kernel, stride)
+        if block.kind == "c":
+            x = conv(get, f"{path}/_conv0", x, filters, block.kernels[0], stride)
             x = tf.nn.relu(norm(get, f"{path}/_norm0", x, eps))
         else:
             y = conv(get, f"{path}/_conv0", x, divisible(x.shape[-1] * block.expand))
             y = tf.nn.relu(norm(get, f"{path}/_norm0", y, eps))
-            y = depthwise(get, f"{path}/_conv1", y, block.kernel, stride, rate)
+            y = depthwise(get, f"{path}/_conv1", y, block.kernels[0], stride, rate)
             y = tf.nn.relu(norm(get, f"{path}/_norm1", y, eps))
             y = norm(get, f"{path}/_norm2", conv(get, f"{path}/_conv2", y, filters), eps)
             x = x + y if x.shape[-1] == filters and stride == 1 else y
         if block.endpoint:
-            endpoints[block.endpoint] = x
+            endpoints[str(level)] = x
+            level += running < 16
     return endpoints
 
 
@@ -108,7 +111,7 @@ def aspp(get: Get, config: ModelConfig, x: tf.Tensor) -> tf.Tensor:
 def head(
     get: Get,
     path: str,
-    spec: HeadConfig,
+    spec: Head,
     config: ModelConfig,
     endpoints: dict[str, tf.Tensor],
     x: tf.Tensor,

@@ -23,7 +23,7 @@ def test_reads_the_model_section(data: Path) -> None:
     config = read_config(data / "tiny_96" / "config.yaml")
     assert config.input_size == config.padded_output_size == (96, 96)
     assert (config.num_classes, config.num_thing_classes, config.num_instances) == (20, 9, 12)
-    assert config.filter_size_scale == 0.25
+    assert config.backbone.filter_size_scale == 0.25
     assert config.decoder.dilation_rates == (6, 12, 18)
     assert config.class_head.kernel_size == 7
     assert config.mask_size == (12, 12)
@@ -60,12 +60,14 @@ def test_other_input_size(data: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("backbone.mobilenet.model_id", "MobileNetV2", "MobileNetMultiAVGSeg"),
-        ("backbone.type", "resnet", "backbone.type is 'resnet'"),
-        ("backbone.mobilenet.output_stride", 32, "output_stride is 32"),
+        ("backbone.mobilenet.model_id", "MobileNetV9", "MobileNetMultiAVGSeg"),
+        ("backbone.mobilenet.model_id", "MobileNetV4HybridMedium", "needs attention"),
+        ("backbone.type", "spinenet_seg", "no published source"),
+        ("backbone.type", "vit", "backbone.type is 'vit'"),
+        ("backbone.mobilenet.output_stride", 4, "output_stride is 4"),
         ("backbone.mobilenet.filter_size_scale", "wide", "expected a number"),
-        ("norm_activation.activation", "swish", "'swish', which is not supported"),
-        ("decoder.type", "fpn", "decoder.type is 'fpn'"),
+        ("norm_activation.activation", "mish", "'mish', which is not supported"),
+        ("decoder.type", "hourglass", "decoder.type is 'hourglass'"),
         ("decoder.aspp.spp_layer_version", "v2", "spp_layer_version"),
         ("class_head.feature_fusion", "pyramid_fusion", "class_head.feature_fusion"),
         ("class_head.upsample_factor", 2, "upsample_factor is 2"),
@@ -75,7 +77,7 @@ def test_other_input_size(data: Path) -> None:
         ("input_size", [16, 16, 3], "at least 32x32"),
         ("num_instances", 0, "num_instances is 0"),
         ("num_classes", True, "num_classes is True"),
-        ("num_thing_classes", 50, "from 0 to 20"),
+        ("num_thing_classes", "many", "expected a whole number"),
         ("class_head.feature_fusion", None, "different resolutions"),
         ("panoptic_generator.overlap_threshold", 7, "overlap_threshold is 7"),
     ],
@@ -117,3 +119,55 @@ def test_refuses_other_files(tmp_path: Path, content: bytes, message: str) -> No
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(MaskConverError, match="cannot be read"):
         read_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "experiment"),
+    [
+        ({}, "maskconver_coco"),
+        ({"num_thing_classes": 50}, "maskconver_seg_pascal"),
+        ({"num_thing_classes": None}, "maskconver_seg_pascal"),
+        ({"num_thing_classes": 0, "num_classes": 19}, "maskconver_seg_cityscapes"),
+    ],
+)
+def test_a_yaml_shows_its_experiment(
+    document: dict[str, Any], tmp_path: Path, changes: dict[str, Any], experiment: str
+) -> None:
+    document["task"]["model"].update(changes)
+    config = read_config(write(tmp_path / "c.yaml", document))
+    assert config.experiment == experiment
+    assert config.semantic == (experiment != "maskconver_coco")
+    assert not config.semantic or config.num_thing_classes == 0
+
+
+def test_the_experiment_may_be_given(data: Path) -> None:
+    assert read_config(data / "tiny_96" / "config.yaml", "maskconver_seg_pascal").semantic
+    with pytest.raises(MaskConverError, match="unknown experiment 'maskformer'; known ones: maskconver_coco"):
+        read_config(data / "tiny_96" / "config.yaml", "maskformer")
+
+
+def test_floats_without_a_point_are_numbers(document: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path / "c.yaml", document)
+    path.write_text(path.read_text().replace("norm_epsilon: 0.001", "norm_epsilon: 1e-3"))
+    assert "1e-3" in path.read_text()
+    assert read_config(path).norm_epsilon == 0.001
+
+
+def test_a_stray_quote_is_named(document: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path / "c.yaml", document)
+    path.write_text(path.read_text() + "trainer:\n  checkpoint: minival2014'\n  steps: 'x\n")
+    with pytest.raises(MaskConverError, match=r"is not valid YAML \(line \d+, column \d+: stray \"'\"") as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_in_errors_are_short(document: dict[str, Any], tmp_path: Path) -> None:
+    document["task"]["model"]["num_classes"] = [[list(range(100))] * 100] * 100
+    with pytest.raises(MaskConverError) as caught:
+        read_config(write(tmp_path / "c.yaml", document))
+    assert len(str(caught.value)) < 300
+
+
+def test_the_area_threshold_of_the_hardware_variant_follows_the_masks(data: Path) -> None:
+    config = read_config(data / "tiny_96" / "config_hw.yaml")
+    assert config.with_input_size((192, 96)).small_area_threshold == 2 * config.small_area_threshold

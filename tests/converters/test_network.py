@@ -21,11 +21,13 @@ HEADS = ("class_head", "mask_embedding_head", "per_pixel_embedding_head")
 
 def vary(config: ModelConfig, decoder: dict[str, Any], head: dict[str, Any], **model: Any) -> ModelConfig:
     heads = {name: replace(getattr(config, name), **head) for name in HEADS}
-    return replace(config, decoder=replace(config.decoder, **decoder), **heads, **model)
+    backbone = {key: model.pop(key) for key in ("model_id", "filter_size_scale") if key in model}
+    parts = {"decoder": replace(config.decoder, **decoder), "backbone": replace(config.backbone, **backbone)}
+    return replace(config, **parts, **heads, **model)
 
 
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
-    "max backbone, non-square": ({}, {}, {"backbone": "MobileNetMultiMAXSeg", "input_size": (64, 112)}),
+    "max backbone, non-square": ({}, {}, {"model_id": "MobileNetMultiMAXSeg", "input_size": (64, 112)}),
     "odd size": ({}, {}, {"input_size": (75, 101)}),
     "concatenating fusion": ({}, {"fusion": "deeplabv3plus", "low_level_filters": 16}, {}),
     "no fusion": ({}, {"fusion": "none"}, {}),
@@ -45,7 +47,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variant_equals_the_plain_network(name: str, target: Any, data: Path) -> None:
     decoder, head, model = VARIANTS[name]
-    config = vary(read_config(data / "tiny_96" / "config.yaml"), decoder, head, **model)
+    config = vary(read_config(data / "tiny_96" / "config.yaml"), decoder, head, **dict(model))
     weights = random_weights()
     content = to_tflite(config, weights, GraphSpec(level="heads", target=target, input_type="float32"))
     image = np.random.default_rng(1).normal(size=(1, *config.input_size, 3)).astype(np.float32)

@@ -36,10 +36,10 @@ def test_convolution_of_an_image(size: tuple[int, int], kernel: tuple[int, int],
     weights, bias = rng.normal(size=(*kernel, 3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
 
     def build(ops: OnnxOps, image: OnnxTensor) -> list[OnnxTensor]:
-        return [ops.conv(ops.planar(image) if planar else image, weights, bias, stride=stride, relu=True)]
+        return [ops.conv(ops.planar(image) if planar else image, weights, bias, stride=stride, activation="relu")]
 
     (found,), model = run(build, x)
-    expected = TensorFlowOps().conv(x, weights, bias, stride=stride, relu=True).numpy()
+    expected = TensorFlowOps().conv(x, weights, bias, stride=stride, activation="relu").numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
     transposed = {node.input[0] for node in model.graph.node if node.op_type == "Transpose"}
     assert ("x" in transposed) == planar

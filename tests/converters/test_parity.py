@@ -61,7 +61,7 @@ def test_locations_are_those_of_the_original(target: str, data: Path) -> None:
     for heatmap, classes, indices in zip(
         golden["class_heatmaps"], golden["classes"], golden["embedding_indices"], strict=True
     ):
-        found_classes, locations, _ = find(TensorFlowOps(), tf.constant(heatmap[None]), 12)
+        found_classes, locations, _ = find(TensorFlowOps(), tf.constant(heatmap[None]), k=12)
         np.testing.assert_array_equal(found_classes, classes)
         np.testing.assert_array_equal(locations, indices[:, 0] * 12 + indices[:, 1])
 

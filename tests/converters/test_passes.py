@@ -52,15 +52,19 @@ def dilated(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
 
 
 def branches(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
-    parts = [b.conv(x, normal(rng, 1, 1, x.shape[-1], n), normal(rng, n), relu=True) for n in (2, 3)]
-    parts.append(b.conv(b.relu(x), normal(rng, 1, 1, x.shape[-1], 4), relu=True))
-    pooled = b.conv(b.global_mean(x), normal(rng, 1, 1, x.shape[-1], 3), normal(rng, 3), relu=True)
+    parts = [b.conv(x, normal(rng, 1, 1, x.shape[-1], n), normal(rng, n), activation="relu") for n in (2, 3)]
+    parts.append(b.conv(b.relu(x), normal(rng, 1, 1, x.shape[-1], 4), activation="relu"))
+    pooled = b.conv(b.global_mean(x), normal(rng, 1, 1, x.shape[-1], 3), normal(rng, 3), activation="relu")
     parts.insert(int(rng.integers(0, 4)), b.resize(pooled, x.shape[1:3]))
-    return b.conv(b.concat(parts), normal(rng, 1, 1, 12, 5), normal(rng, 5), relu=bool(rng.random() < 0.5))
+    return b.conv(
+        b.concat(parts), normal(rng, 1, 1, 12, 5), normal(rng, 5), activation="relu" if rng.random() < 0.5 else None
+    )
 
 
 def joined(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
-    parts = [b.conv(y, normal(rng, 1, 1, x.shape[-1], n), relu=True) for y, n in ((x, 2), (b.relu(x), 4), (x, 3))]
+    parts = [
+        b.conv(y, normal(rng, 1, 1, x.shape[-1], n), activation="relu") for y, n in ((x, 2), (b.relu(x), 4), (x, 3))
+    ]
     return b.conv(b.concat(parts), normal(rng, 1, 1, 9, 5), normal(rng, 5))
 
 
@@ -73,19 +77,19 @@ def masks(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
 
 
 def picked(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
-    y = b.conv(x, normal(rng, 1, 1, x.shape[-1], 5), normal(rng, 5), relu=True)
+    y = b.conv(x, normal(rng, 1, 1, x.shape[-1], 5), normal(rng, 5), activation="relu")
     y = b.relu(b.layer_norm(y, normal(rng, 5), normal(rng, 5), 1e-6))
     return b.pick(y, b.constant(rng.integers(0, x.shape[1] * x.shape[2], 4), np.int32))
 
 
 def windowed(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
     size = int(rng.choice([2, 3, 5]))
-    y = b.depthwise(x, normal(rng, size, size, x.shape[-1], 1), normal(rng, x.shape[-1]), relu=True)
+    y = b.depthwise(x, normal(rng, size, size, x.shape[-1], 1), normal(rng, x.shape[-1]), activation="relu")
     return b.pick(y, b.constant(rng.integers(0, x.shape[1] * x.shape[2], 1), np.int32))
 
 
 def classes(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
-    y = b.conv(x, normal(rng, 1, 1, x.shape[-1], 130), normal(rng, 130), relu=True)
+    y = b.conv(x, normal(rng, 1, 1, x.shape[-1], 130), normal(rng, 130), activation="relu")
     y = b.conv(y, normal(rng, 1, 1, 130, 5) * np.float32(0.02), normal(rng, 5))
     found, locations, scores = b.add(ir.Proposals(4), y)
     return b.cast(found, np.float32) * 100.0 + b.cast(locations, np.float32) + scores
@@ -93,7 +97,7 @@ def classes(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
 
 def large(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
     size = int(rng.choice([7, 9]))
-    return b.depthwise(x, normal(rng, size, size, x.shape[-1], 1), normal(rng, x.shape[-1]), relu=True)
+    return b.depthwise(x, normal(rng, size, size, x.shape[-1], 1), normal(rng, x.shape[-1]), activation="relu")
 
 
 def merged(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
@@ -107,6 +111,7 @@ def merged(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
 
 PLACES: dict[Pass, Build] = {
     passes.fold_batch_norm: normed,
+    passes.lower_batch_norm: normed,
     passes.fuse_activation: activated,
     passes.fold_input_scale: scaled_image,
     passes.interleave_image: scaled_image,

@@ -92,7 +92,7 @@ def test_a_pass_alone(
 def proposals(form: object, heatmap: np.ndarray, k: int) -> list[np.ndarray]:
     module = import_module("maskconver_mobile.converters.passes.lower_proposals")
     find = module.fast_proposals if form == "fast" else module.proposals
-    return [np.asarray(v) for v in find(TensorFlowOps(), tf.constant(heatmap[None]), k)]
+    return [np.asarray(v) for v in find(TensorFlowOps(), tf.constant(heatmap[None]), k=k)]
 
 
 @pytest.mark.parametrize("seed", range(20))
