@@ -24,7 +24,7 @@ from maskconver_mobile.benchmarks.profile import Profile
 from maskconver_mobile.benchmarks.results import Machine, Result
 from maskconver_mobile.benchmarks.spread import PhotoTiming, by_photo, drift_in_turn
 from maskconver_mobile.benchmarks.stats import summarize
-from maskconver_mobile.benchmarks.typed_json import decode
+from maskconver_mobile.typed_json import decode
 
 QUARTERS = 4
 PASSES = 2
