@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.benchmarks import app, app_result
-from maskconver_mobile.benchmarks.adb_client import ConnectionLostError, DeviceError, printable
+from maskconver_mobile.benchmarks.adb_client import ConnectionLostError, DeviceError
 from maskconver_mobile.benchmarks.app_install import require_app
 from maskconver_mobile.benchmarks.app_result import AppRefusalError, AppResult
 from maskconver_mobile.benchmarks.device import Device
@@ -24,6 +24,7 @@ from maskconver_mobile.benchmarks.spread import by_photo, drift_in_turn
 from maskconver_mobile.benchmarks.stats import summarize
 from maskconver_mobile.benchmarks.verification import Verification, Verifier
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.text import printable
 
 START_TIMEOUT_S = 60.0
 

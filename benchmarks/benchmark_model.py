@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from maskconver_mobile.benchmarks.profile import Operator
+from maskconver_mobile.benchmarks.operator_times import Operator
 from maskconver_mobile.benchmarks.stats import Statistics
 
 MACHINES = {3: "x86", 40: "armeabi-v7a", 62: "x86_64", 183: "arm64-v8a"}

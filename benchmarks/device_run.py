@@ -14,16 +14,16 @@ from maskconver_mobile.benchmarks.adb_client import (
     Adb,
     ConnectionLostError,
     DeviceError,
-    printable,
 )
 from maskconver_mobile.benchmarks.device import Device
 from maskconver_mobile.benchmarks.device_rules import core_mask, throttling
 from maskconver_mobile.benchmarks.models import ModelFile
+from maskconver_mobile.benchmarks.operator_times import Profile
 from maskconver_mobile.benchmarks.photos import ON_NOISE, PreparedPhotos, find_photos
-from maskconver_mobile.benchmarks.profile import Profile
 from maskconver_mobile.benchmarks.results import Machine, Result
 from maskconver_mobile.benchmarks.spread import PhotoTiming, by_photo, drift_in_turn
 from maskconver_mobile.benchmarks.stats import summarize
+from maskconver_mobile.text import printable
 from maskconver_mobile.typed_json import decode
 
 QUARTERS = 4

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskconver_mobile.benchmarks import svg
-from maskconver_mobile.benchmarks.profile import by_type
+from maskconver_mobile.benchmarks.operator_times import by_type
 from maskconver_mobile.benchmarks.results import Machine, Report, Result
 from maskconver_mobile.benchmarks.spread import stages_spread
 from maskconver_mobile.benchmarks.stages import STAGES

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskconver_mobile.benchmarks.profile import Profile
+from maskconver_mobile.benchmarks.operator_times import Profile
 from maskconver_mobile.benchmarks.spread import PhotoTiming, Spread, spread
 from maskconver_mobile.benchmarks.stats import Ratio, Statistics
-from maskconver_mobile.typed_json import decode
 from maskconver_mobile.benchmarks.verification import Verification
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import write_atomically
+from maskconver_mobile.typed_json import decode
 
 SCHEMA = 2
 READABLE = (1, SCHEMA)

@@ -28,7 +28,7 @@ SIGNATURE = "serving_default"
 
 
 class Engine(Protocol):
-    """A loaded model; `inputs` and `outputs` are shape and dtype of its tensors by name, a free dimension counting as 1."""
+    """A loaded model; `inputs` and `outputs` are shape and dtype of its tensors by name, free dimensions being 1."""
 
     inputs: Specs
     outputs: Specs

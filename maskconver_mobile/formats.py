@@ -55,3 +55,8 @@ def format_of(path: Path) -> Format:
             f"{path}: unknown model format {path.suffix or '(no suffix)'!r}; expected {', '.join(others)} or {last}"
         )
     return FORMATS[path.suffix.lower()]
+
+
+def missing(path: Path, format: Format) -> MaskConverError:
+    """The error for a file whose runtime is not installed."""
+    return MaskConverError(f"{path}: {format.suffix} files need {format.package}; {format.cure}")

@@ -24,12 +24,12 @@ class OnnxFile:
     Attributes:
         model: the model as the onnx package reads it.
         card: the model card.
-        size: of the file, in bytes.
+        content: the file's bytes.
     """
 
     model: "onnx.ModelProto"
     card: ModelCard
-    size: int
+    content: bytes
 
 
 def read_onnx(path: Path) -> OnnxFile:
@@ -53,7 +53,7 @@ def read_onnx(path: Path) -> OnnxFile:
     card = read_card(metadata, str(path))
     if has_external_weights(content):
         raise MaskConverError(f"{path}: keeps weights in another file; convert the checkpoint again, into one file")
-    return OnnxFile(model, card, len(content))
+    return OnnxFile(model, card, content)
 
 
 def read_card(metadata: Mapping[str, str], file: str) -> ModelCard:

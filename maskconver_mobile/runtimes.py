@@ -13,10 +13,10 @@ from maskconver_mobile.card import ModelCard
 from maskconver_mobile.engines import Engine, OnnxEngine, Optimization, Specs, open_engine
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import read_model_bytes
-from maskconver_mobile.formats import TFLITE, Format, format_of
+from maskconver_mobile.formats import TFLITE, Format, format_of, missing
 from maskconver_mobile.tail import TAIL_KEY, Tail
 
-__all__ = ["HEADS", "Optimization", "Runtime", "Tensors", "default_threads", "load", "missing"]
+__all__ = ["HEADS", "Optimization", "Runtime", "Tensors", "default_threads", "load"]
 
 Tensors = dict[str, NDArray[np.generic]]
 Shape: TypeAlias = tuple[int | None, ...]
@@ -100,11 +100,6 @@ def load(
     tail = _tail(path, card, weights)
     _check_tensors(path, card, engine, tail)
     return Runtime(path, card, tail, engine)
-
-
-def missing(path: Path, format: Format) -> MaskConverError:
-    """The error for a file whose runtime is not installed."""
-    return MaskConverError(f"{path}: {format.suffix} files need {format.package}; {format.cure}")
 
 
 def default_threads() -> int:

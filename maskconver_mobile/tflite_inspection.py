@@ -31,7 +31,7 @@ def inspect_tflite(path: Path) -> ModelInfo:
         inputs, outputs = (tuple(tensors[i] for i in indices) for indices in (graph.inputs, graph.outputs))
     except Exception as error:  # a damaged flatbuffer sends its generated reader anywhere
         raise MaskConverError(f"{path}: is a damaged TFLite model, truncated or overwritten") from error
-    return ModelInfo(file.card, len(file.content), inputs, outputs, operators)
+    return ModelInfo(file.card, file.content, inputs, outputs, operators)
 
 
 def _check_bounds(model: schema.Model) -> None:

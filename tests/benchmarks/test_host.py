@@ -12,9 +12,9 @@ from interrupts import interruptible
 from tiny import SHAPE, write_onnx
 
 from maskconver_mobile.benchmarks import host, worker
+from maskconver_mobile.benchmarks.operator_times import profile
 from maskconver_mobile.benchmarks.photos import PreparedPhotos, find_photos
 from maskconver_mobile.benchmarks.process import WorkerProcess, module_command
-from maskconver_mobile.benchmarks.profile import profile
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 

@@ -16,7 +16,7 @@ from models import TINY, Models
 from onnx import numpy_helper
 
 from maskconver_mobile.card import KEY
-from maskconver_mobile.cli.inspect import command as inspect_command
+from maskconver_mobile.cli.inspect_model import command as inspect_command
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.quantize_file import convert_quantized, quantize_file
 from maskconver_mobile.converters.spec import GraphSpec

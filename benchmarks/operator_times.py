@@ -1,6 +1,6 @@
 """Where the time goes inside a model, operator by operator.
 
-python -m maskconver_mobile.benchmarks.profile model.tflite --threads 2
+python -m maskconver_mobile.benchmarks.operator_times model.tflite --threads 2
 """
 
 import importlib.metadata
@@ -193,7 +193,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print operator types and the slowest operators of one model."""
     import argparse
 
-    parser = argparse.ArgumentParser(prog="python -m maskconver_mobile.benchmarks.profile", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m maskconver_mobile.benchmarks.operator_times", description=main.__doc__
+    )
     parser.add_argument("model", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=20)
