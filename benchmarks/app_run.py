@@ -24,6 +24,7 @@ from maskconver_mobile.benchmarks.spread import by_photo, drift_in_turn
 from maskconver_mobile.benchmarks.stats import summarize
 from maskconver_mobile.benchmarks.verification import Verification, Verifier
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.formats import TFLITE, format_of
 from maskconver_mobile.text import printable
 
 START_TIMEOUT_S = 60.0
@@ -75,7 +76,7 @@ class AppRun:
         Raises:
             DeviceError: the phone or the app failed; the message says how.
         """
-        if model.path.suffix != ".tflite":
+        if format_of(model.path) is not TFLITE:
             raise DeviceError(f"{model.path}: the app reads .tflite files only")
         if self._options.verify and model.card is None:
             raise DeviceError(f"{model.path}: has no model card, so that --verify knows no input for it")

@@ -132,7 +132,7 @@ def compare(old: Path, new: Path, tolerance: float) -> int:
     """Compare two benchmark.json files; exit code 1 if something became slower beyond doubt."""
     from rich.table import Table
 
-    from maskconver_mobile.benchmarks.compare import compare as compare_reports
+    from maskconver_mobile.benchmarks.compare import compare_reports
     from maskconver_mobile.benchmarks.results import Report
     from maskconver_mobile.cli.terminal import PlainConsole
 
