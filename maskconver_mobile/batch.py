@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import write_atomically
+from maskconver_mobile.image import encode_png
 from maskconver_mobile.panoptic import PanopticResult
 from maskconver_mobile.segmenter import Segmenter
 
@@ -113,11 +110,3 @@ def _refuse_same_names(paths: Sequence[Path]) -> None:
         other = by_name.setdefault(path.stem, path)
         if other != path:
             raise MaskConverError(f"{path} and {other}: their results would have the same name; segment them apart")
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """An RGB image [h, w, 3] as PNG."""
-    ok, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not ok:
-        raise MaskConverError(f"a PNG of {image.shape[1]}x{image.shape[0]} pixels cannot be encoded")
-    return encoded.tobytes()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,6 +15,7 @@ from maskconver_mobile.drawing import draw_overlay
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import write_atomically
 from maskconver_mobile.id_map import Box, IdMap
+from maskconver_mobile.image import encode_png
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -109,12 +111,18 @@ class PanopticResult:
         path = Path(path)
         if path.suffix.lower() not in _FORMATS:
             raise MaskConverError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(_FORMATS)}")
+        write_atomically(path, self._encoded(path))
+
+    def _encoded(self, path: Path) -> bytes:
+        format = _FORMATS[path.suffix.lower()]
+        if format == "PNG":
+            return encode_png(self.overlay())
         encoded = io.BytesIO()
         try:
-            Image.fromarray(self.overlay()).save(encoded, _FORMATS[path.suffix.lower()], quality=90)
+            Image.fromarray(self.overlay()).save(encoded, format, quality=90)
         except (OSError, ValueError) as error:
             raise MaskConverError(f"{path}: cannot be encoded ({error}); save it as .png") from error
-        write_atomically(path, encoded.getvalue())
+        return encoded.getvalue()
 
     def to_coco(self, image_id: int | str, file_name: str) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """The official COCO panoptic format (https://cocodataset.org/#format-data).
@@ -127,7 +135,7 @@ class PanopticResult:
             The PNG's pixels, uint8 [h, w, 3] RGB with id = R + 256 G + 256^2 B; and the entry for "annotations".
         """
         octets = np.ascontiguousarray(self.panoptic_map, "<i4").view(np.uint8)
-        png = np.ascontiguousarray(octets.reshape(*self.panoptic_map.shape, 4)[..., :3])
+        png = np.asarray(cv2.cvtColor(octets.reshape(*self.panoptic_map.shape, 4), cv2.COLOR_BGRA2BGR), np.uint8)
         segments_info = [
             {"id": s.id, "category_id": s.category_id, "area": s.area, "bbox": list(s.bbox), "iscrowd": 0}
             for s in self.segments

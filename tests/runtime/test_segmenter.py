@@ -94,7 +94,14 @@ def test_the_hardware_variant_merges_at_mask_size(models: Models, level: Any) ->
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 10_000), (3000, 2), (7, 5)])
 def test_extreme_sizes(segmenter: Segmenter, size: tuple[int, int]) -> None:
-    assert segmenter.segment(np.full((*size, 3), 127, np.uint8)).panoptic_map.shape == size
+    """One color is one answer, to the last pixel."""
+    result = segmenter.segment(np.full((*size, 3), 127, np.uint8))
+    assert result.panoptic_map.shape == size
+    ids, counts = np.unique(result.panoptic_map, return_counts=True)
+    areas = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+    assert {s.id: s.area for s in result.segments} == {i: n for i, n in areas.items() if i}
+    boxes = [(x + width <= size[1], y + height <= size[0]) for x, y, width, height in (s.bbox for s in result.segments)]
+    assert all(map(all, boxes))
 
 
 @pytest.mark.parametrize(
