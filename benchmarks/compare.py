@@ -97,9 +97,10 @@ def _direction(was: Statistics, now: Statistics) -> Verdict:
 
 def _by_key(results: Sequence[Result]) -> dict[tuple[object, ...], Result]:
     seen: Counter[tuple[object, ...]] = Counter()
-    found = {}
+    found: dict[tuple[object, ...], Result] = {}
     for r in results:
         key = (r.machine, r.model, r.runtime, r.runner, r.threads, r.accelerator, r.cores)
-        found[(*key, seen[key])] = r
+        numbered = (*key, seen[key])
+        found[numbered] = r
         seen[key] += 1
     return found

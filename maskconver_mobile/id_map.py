@@ -70,7 +70,7 @@ class IdMap:
         table[: len(keys)] = number[:-1]
         areas, boxes = _measure(table[of_run], starts, lengths, len(distinct), self.ids.shape[1])
         found = [
-            Found(*divmod(key, stride), area, (x, y, width, height))
+            Found(key // stride, key % stride, area, (x, y, width, height))
             for key, area, (x, y, width, height) in zip(distinct.tolist(), areas, boxes, strict=True)
         ]
         return _look_up(table, self.ids), found[1:]

@@ -4,7 +4,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,7 +204,7 @@ def _from_file(file: str | Path | io.BytesIO, name: str) -> Pixels:
 
 
 @contextmanager
-def open_image(file: str | Path | io.BytesIO, name: str, formats: Sequence[str]) -> Iterator[Image.Image]:
+def open_image(file: str | Path | io.BytesIO, name: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """An image file whose header was read and nothing else.
 
     Raises:

@@ -250,6 +250,16 @@ def test_inspection_refuses_tensors_without_shape(model: Path, tmp_path: Path) -
         inspect_model(edited(model, tmp_path, forget))
 
 
+def test_inspection_names_types_that_numpy_lacks_and_convolutions_without_weights(model: Path, tmp_path: Path) -> None:
+    def odd(proto: onnx.ModelProto) -> None:
+        proto.graph.output[0].type.tensor_type.elem_type = 999
+        next(node for node in proto.graph.node if node.op_type == "Conv").input[:] = ["image"]
+
+    info = inspect_model(edited(model, tmp_path, odd))
+    assert info.outputs[0].dtype == "type 999"
+    assert info.multiply_adds < inspect_model(model).multiply_adds
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(MaskConverError, match="no such model file"):
         Segmenter(tmp_path / "none.onnx")
