@@ -16,8 +16,6 @@ from maskconver_mobile.files import read_model_bytes
 from maskconver_mobile.formats import TFLITE, Format, format_of, missing
 from maskconver_mobile.tail import TAIL_KEY, Tail
 
-__all__ = ["HEADS", "Optimization", "Runtime", "Tensors", "default_threads", "load"]
-
 Tensors = dict[str, NDArray[np.generic]]
 Shape: TypeAlias = tuple[int | None, ...]
 

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import ModelCard
+from maskconver_mobile.engines import Optimization
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.id_map import IdMap
 from maskconver_mobile.image import ImageSource, Letterbox, Pixels, load_image, preprocess, restore
 from maskconver_mobile.merge import MergeRule, merge_image
 from maskconver_mobile.panoptic import PanopticResult, build_result
-from maskconver_mobile.runtimes import HEADS, Optimization, Tensors, load
+from maskconver_mobile.runtimes import HEADS, Tensors, load
 from maskconver_mobile.tail import finish_heads
 
 DEFAULT_MODEL = Path(__file__).parent / "demo" / "maskconver_256_demo.tflite"

@@ -10,8 +10,8 @@ import click
 from maskconver_mobile.errors import MaskConverError
 
 if TYPE_CHECKING:
+    from maskconver_mobile.engines import Optimization
     from maskconver_mobile.panoptic import PanopticResult
-    from maskconver_mobile.runtimes import Optimization
 
 T = TypeVar("T")
 

@@ -20,10 +20,10 @@ from maskconver_mobile.cli.inspect_model import command as inspect_command
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.quantize_file import convert_quantized, quantize_file
 from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.engines import Optimization
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.inspection import OperatorInfo, TensorInfo, inspect_model
 from maskconver_mobile.onnx_wire import has_external_weights, read_metadata
-from maskconver_mobile.runtimes import Optimization
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 from maskconver_mobile.tail import TAIL_KEY
 
