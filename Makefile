@@ -1,4 +1,4 @@
-# Everything runs in a virtual environment beside this file; PYTHON chooses the interpreter (3.10 to 3.12).
+# Everything runs in a virtual environment beside this file; PYTHON chooses the interpreter (3.10 to 3.13).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,7 @@ lint: $(VENV)/.dev
 # The installed packages, not the source tree: converters and benchmarks have other names there.
 types: $(VENV)/.dev
 	cd $(VENV) && bin/mypy --strict --config-file ../pyproject.toml -p maskconver_mobile
+	cd $(VENV) && bin/mypy --strict --config-file ../pyproject.toml ../benchmarks/pages/*.py
 
 check: lint types test
 
@@ -33,7 +34,7 @@ parity: $(VENV)/.dev
 	$(BIN)/python tests/parity.py
 
 results: $(VENV)/.dev
-	cd $(VENV) && bin/python -m maskconver_mobile.benchmarks.results_page --output ../benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/pages/results_page.py --output benchmarks/RESULTS.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }

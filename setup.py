@@ -1,8 +1,10 @@
 """Packaging. `converters` and `benchmarks` are top-level folders but install under `maskconver_mobile.`."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 RUNTIME = [
     "ai-edge-litert>=2.1,<3; platform_system != 'Windows'",
@@ -20,6 +22,16 @@ CONVERT = ["PyYAML>=6.0", "tensorflow>=2.21,<2.22"]
 QUANTIZE = [*CONVERT, "litert-quantizer>=0.11,<0.12"]
 TEST = [*ADB, *WEB, *QUANTIZE, *ONNX, "pytest>=8.0"]
 DEV = [*TEST, "mypy>=1.15", "ruff>=0.12", "tf2onnx>=1.17", "types-PyYAML"]
+
+
+class CleanBuild(build_py):
+    """Builds from nothing: what an earlier build left behind would go into the wheel."""
+
+    def run(self) -> None:
+        """Build."""
+        shutil.rmtree(Path(self.build_lib) / "maskconver_mobile", ignore_errors=True)
+        super().run()
+
 
 setup(
     name="maskconver-mobile",
@@ -42,8 +54,9 @@ setup(
         "maskconver_mobile.benchmarks": "benchmarks",
     },
     package_data={
-        "maskconver_mobile": ["py.typed", "*.json", "demo/*", "demo/photos/*"],
+        "maskconver_mobile": ["py.typed", "*.json", "demo/*.jpg", "demo/*.tflite", "demo/photos/*"],
     },
+    cmdclass={"build_py": CleanBuild},
     install_requires=RUNTIME,
     extras_require={"adb": ADB, "onnx": ONNX, "convert": CONVERT, "quantize": QUANTIZE, "test": TEST, "dev": DEV}
     | {"web": WEB},

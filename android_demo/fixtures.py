@@ -94,7 +94,7 @@ def merges() -> Arrays:
         scores = rng.uniform(0, 1, 12).astype(np.float32)
         classes = rng.integers(1, 9, 12).astype(np.int32)
         rule = MergeRule(0.1, 0.3, 20, (96, 128), i % 4 == 3, frozenset(range(1, 6)))
-        maps = merge_image(logits, scores, classes, Letterbox.fit(shape, (48, 64)), rule)
+        maps = merge_image(logits, scores, classes, Letterbox.fit(shape, (48, 64)), rule).maps
         found |= {f"{i}/logits": logits, f"{i}/scores": scores, f"{i}/classes": classes, f"{i}/maps": np.stack(maps)}
         found[f"{i}/hard"] = np.array([rule.hard_sigmoid], np.int32)
     return found
@@ -135,7 +135,7 @@ def answer(model: Path, image: NDArray[np.uint8]) -> Arrays:
         maps = restore(outputs["category_map"][0], letterbox), restore(outputs["instance_map"][0], letterbox)
     else:
         logits, scores, classes = (outputs[name][0] for name in ("mask_logits", "scores", "classes"))
-        maps = merge_image(logits, scores, classes, letterbox, MergeRule.from_card(card))
+        maps = merge_image(logits, scores, classes, letterbox, MergeRule.from_card(card)).maps
     result = from_maps(*maps, outputs["classes"][0], outputs["scores"][0], image, card.categories, {})
     segments = [(s.id, s.category_id, s.is_thing, s.area, *s.bbox) for s in result.segments]
     return {

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.text import printable
 
 OLDEST = (1, 0, 36)
 COMMAND_TIMEOUT_S = 60.0
@@ -207,11 +208,6 @@ class Adb:
 def explain(state: str) -> str:
     """What a device's state means to the user, and the way out."""
     return f"is {state}: {STATES.get(state, 'adb cannot use it like that')}"
-
-
-def printable(text: str) -> str:
-    """A device's words as one line without control characters, which could draw on the user's terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _last_line(text: str) -> str:

@@ -6,10 +6,12 @@ import shlex
 import zipfile
 from pathlib import Path
 
-from maskconver_mobile.benchmarks.adb_client import DeviceError, printable
+from maskconver_mobile.benchmarks.adb_client import DeviceError
 from maskconver_mobile.benchmarks.app import PACKAGE
 from maskconver_mobile.benchmarks.device import Device
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.files import in_clone
+from maskconver_mobile.text import printable
 
 BUILT = Path("android_demo/target/maskconver-mobile.apk")
 """What `make android` makes, below the clone."""
@@ -44,9 +46,7 @@ def choose_apk(path: Path) -> Path:
         MaskConverError: it is missing, or no APK.
     """
     if path == BUILT:
-        here = Path.cwd()
-        built = (folder / BUILT for folder in (here, *here.parents))
-        path = next((apk for apk in built if apk.is_file()), path)
+        path = in_clone(BUILT) or path
     _check(path)
     return path
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from maskconver_mobile.benchmarks.app import CONTRACT
 from maskconver_mobile.benchmarks.stages import STAGES
-from maskconver_mobile.benchmarks.typed_json import decode
+from maskconver_mobile.typed_json import decode
 
 SCHEMA = 1
 MAX_BYTES = 64 << 20

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.benchmarks import app, app_result
-from maskconver_mobile.benchmarks.adb_client import ConnectionLostError, DeviceError, printable
+from maskconver_mobile.benchmarks.adb_client import ConnectionLostError, DeviceError
 from maskconver_mobile.benchmarks.app_install import require_app
 from maskconver_mobile.benchmarks.app_result import AppRefusalError, AppResult
 from maskconver_mobile.benchmarks.device import Device
@@ -24,6 +24,8 @@ from maskconver_mobile.benchmarks.spread import by_photo, drift_in_turn
 from maskconver_mobile.benchmarks.stats import summarize
 from maskconver_mobile.benchmarks.verification import Verification, Verifier
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.formats import TFLITE, format_of
+from maskconver_mobile.text import printable
 
 START_TIMEOUT_S = 60.0
 
@@ -74,7 +76,7 @@ class AppRun:
         Raises:
             DeviceError: the phone or the app failed; the message says how.
         """
-        if model.path.suffix != ".tflite":
+        if format_of(model.path) is not TFLITE:
             raise DeviceError(f"{model.path}: the app reads .tflite files only")
         if self._options.verify and model.card is None:
             raise DeviceError(f"{model.path}: has no model card, so that --verify knows no input for it")

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from maskconver_mobile.benchmarks import app
-from maskconver_mobile.benchmarks.adb_client import DeviceError, printable
+from maskconver_mobile.benchmarks.adb_client import DeviceError
 from maskconver_mobile.benchmarks.app_install import require_app
 from maskconver_mobile.benchmarks.device import Device
+from maskconver_mobile.text import printable
 
 START_TIMEOUT_S = 60.0
 SETTLE_S = 3.0

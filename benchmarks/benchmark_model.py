@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from maskconver_mobile.benchmarks.profile import Operator
+from maskconver_mobile.benchmarks.operator_times import Operator
 from maskconver_mobile.benchmarks.stats import Statistics
 
 MACHINES = {3: "x86", 40: "armeabi-v7a", 62: "x86_64", 183: "arm64-v8a"}
@@ -58,7 +58,7 @@ def parse(text: str) -> ToolOutput:
         ValueError: it holds no timings; the message says what it ends with.
     """
     lines = [line[:MAX_LINE] for line in text.splitlines()]
-    rows = [dict(re.findall(r"(\w+)=(-?[\d.]+(?:e[+-]?\d+)?)", line)) for line in lines if "count=" in line]
+    rows = [dict(re.findall(r"\b(\w+)=(-?[\d.]+(?:e[+-]?\d+)?)", line)) for line in lines if "count=" in line]
     rows = [row for row in rows if row.get("count", "0").strip("0") and ("avg" in row or "curr" in row)]
     summary = _litert_summary(lines) or _tflite_summary(lines)
     rows = rows or ([summary.row] if summary and summary.row else [])
@@ -105,7 +105,7 @@ def _litert_summary(lines: Sequence[str]) -> _Summary | None:
     _, found, block = "\n".join(lines).partition("BENCHMARK RESULTS")
     if not found:
         return None
-    times = dict(re.findall(r"(\w+ ?\(\w+\)|Model initialization): +([\d.]+)", block))
+    times = dict(re.findall(r"\b(\w+ ?\(\w+\)|Model initialization): +([\d.]+)", block))
     runs = re.search(r"Inference \(avg\): .*\((\d+) runs\)", block)
     values = {name: float(value) * 1e3 for name, value in times.items()}
     row = {
@@ -157,7 +157,7 @@ def _operators(lines: Sequence[str]) -> list[Operator]:
         return []
     operators = []
     for line in table.split("Top by Computation Time")[0].splitlines():
-        match = OPERATOR_ROW.match(line)
+        match = OPERATOR_ROW.match(" ".join(line.split()))  # runs of spaces would cost the pattern their square
         if match:
             inside = match["type"].startswith("Delegate/") or "[Delegate]" in match["name"]
             kind = match["type"].removeprefix("Delegate/")

@@ -1,6 +1,7 @@
 """Two reports against each other: ratios, and a verdict only where the spread allows one."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,7 @@ Verdict = Literal["faster", "slower", "no difference", "unclear", "other picture
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Change:
     """One measurement of both reports.
 
     Attributes:
@@ -35,10 +36,11 @@ class Comparison:
     verdict: Verdict
 
 
-def compare(old: Report, new: Report, tolerance: float = 0.05) -> list[Comparison]:
-    """Pair results by device, file name, runtime, runner, threads, accelerator and cores.
+def compare_reports(old: Report, new: Report, tolerance: float = 0.05) -> list[Change]:
+    """Pair results by device, model, runtime, runner, threads, accelerator and cores.
 
-    Times are those of the photographs that both have.
+    A model is known by its file's name, with as many of its folders as tell it from the others of its report; what was
+    measured several times is paired in order. Times are those of the photographs that both have.
 
     Args:
         old: the baseline.
@@ -48,14 +50,15 @@ def compare(old: Report, new: Report, tolerance: float = 0.05) -> list[Compariso
     Raises:
         MaskConverError: the reports have nothing in common.
     """
-    before = {_key(result): result for result in old.results}
-    pairs = [(before[_key(result)], result) for result in new.results if _key(result) in before]
+    old, new = old.with_short_names(), new.with_short_names()
+    before, after = (_by_key(report.results) for report in (old, new))
+    pairs = [(before[key], result) for key, result in after.items() if key in before]
     if not pairs:
         raise MaskConverError("the two reports have no measurement in common (same machine, file name and options)")
     return [_compare(old, new, *pair, tolerance) for pair in pairs]
 
 
-def _compare(old: Report, new: Report, was: Result, now: Result, tolerance: float) -> Comparison:
+def _compare(old: Report, new: Report, was: Result, now: Result, tolerance: float) -> Change:
     pairs = _shared(was, now)
     comparable = bool(pairs)
     pairs = pairs or [(was.invoke, now.invoke)]
@@ -65,7 +68,7 @@ def _compare(old: Report, new: Report, was: Result, now: Result, tolerance: floa
     if not (old.machine_of(was).emulated or new.machine_of(now).emulated):
         verdict = _verdict(pairs, ratio, tolerance) if comparable else "other pictures"
     title = f"{now.machine}: {now.title}"
-    return Comparison(title, float(np.median(before)), float(np.median(after)), ratio, verdict)
+    return Change(title, float(np.median(before)), float(np.median(after)), ratio, verdict)
 
 
 def _shared(was: Result, now: Result) -> list[tuple[Statistics, Statistics]]:
@@ -92,6 +95,12 @@ def _direction(was: Statistics, now: Statistics) -> Verdict:
     return "slower" if now_low > was_high else "unclear"
 
 
-def _key(result: Result) -> tuple[str, ...]:
-    parts = (result.machine, result.model.rsplit("/", 1)[-1], result.runtime, result.runner)
-    return (*parts, str(result.threads), result.accelerator, result.cores)
+def _by_key(results: Sequence[Result]) -> dict[tuple[object, ...], Result]:
+    seen: Counter[tuple[object, ...]] = Counter()
+    found: dict[tuple[object, ...], Result] = {}
+    for r in results:
+        key = (r.machine, r.model, r.runtime, r.runner, r.threads, r.accelerator, r.cores)
+        numbered = (*key, seen[key])
+        found[numbered] = r
+        seen[key] += 1
+    return found

@@ -50,11 +50,11 @@ class Device:
 
     @property
     def folder(self) -> str:
-        """A folder on the device that this package may fill and run programs from; made on first use."""
+        """A folder of the user's own that this package may fill and run programs from; made on first use."""
         if not self._folder:
             script = (
                 'for d in /data/local/tmp "$TMPDIR" /tmp; do [ -n "$d" ] && [ -d "$d" ] && [ -w "$d" ] && '
-                f'mkdir -p "$d/{FOLDER}" && echo "$d/{FOLDER}" && break; done'
+                f'mkdir -p "$d/{FOLDER}" && [ -O "$d/{FOLDER}" ] && echo "$d/{FOLDER}" && break; done'
             )
             lines = self.shell(script).stdout.splitlines()
             if not lines:
@@ -95,18 +95,17 @@ class Device:
             raise failure(self.serial, doing, done)
         return ShellOutput(text[: match.start()], done.stderr, int(match[1]))
 
-    def push(self, local: Path, suffix: str = "") -> str:
+    def push(self, local: Path) -> str:
         """Copy a file to the device unless it is there already; returns its path there, named by content.
 
         Raises:
             DeviceError: the device's disk is full, or the connection broke for good.
         """
-        content = local.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        remote = f"{self.folder}/{digest[:16]}{suffix or local.suffix}"
+        digest = hashlib.sha256(local.read_bytes()).hexdigest()
+        remote = f"{self.folder}/{digest[:16]}{local.suffix}"
         quoted = shlex.quote(remote)
-        seen = f"if command -v sha256sum >/dev/null; then sha256sum {quoted} | cut -c1-64; else wc -c < {quoted}; fi"
-        if self.shell(f"({seen}) 2>/dev/null", TRANSFER_TIMEOUT_S).stdout.strip() in (digest, str(len(content))):
+        check = f"sha256sum {quoted} 2>/dev/null | cut -c1-64"
+        if self.shell(check, TRANSFER_TIMEOUT_S).stdout.strip() == digest:
             return remote
         self._persistent(lambda: self._transfer("push", str(local), f"{remote}.part", local.name))
         check = f"sha256sum {quoted}.part 2>/dev/null | cut -c1-64"

@@ -3,28 +3,31 @@
 import contextlib
 import json
 import shlex
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from maskconver_mobile.benchmarks import benchmark_model, worker
+from maskconver_mobile.benchmarks import benchmark_model
 from maskconver_mobile.benchmarks.adb_client import (
     Adb,
     ConnectionLostError,
     DeviceError,
-    printable,
 )
 from maskconver_mobile.benchmarks.device import Device
 from maskconver_mobile.benchmarks.device_rules import core_mask, throttling
 from maskconver_mobile.benchmarks.models import ModelFile
+from maskconver_mobile.benchmarks.operator_times import Profile
+from maskconver_mobile.benchmarks.pack_worker import pack_worker
 from maskconver_mobile.benchmarks.photos import ON_NOISE, PreparedPhotos, find_photos
-from maskconver_mobile.benchmarks.profile import Profile
 from maskconver_mobile.benchmarks.results import Machine, Result
 from maskconver_mobile.benchmarks.spread import PhotoTiming, by_photo, drift_in_turn
 from maskconver_mobile.benchmarks.stats import summarize
-from maskconver_mobile.benchmarks.typed_json import decode
+from maskconver_mobile.formats import TFLITE, format_of
+from maskconver_mobile.text import printable
+from maskconver_mobile.typed_json import decode
 
 QUARTERS = 4
 PASSES = 2
@@ -95,7 +98,8 @@ class DeviceRun:
             self._check_binary(binary)
         self._folder = f"{self._device.folder}/run.{time.time_ns():x}"
         self._device.shell(f"mkdir -p {shlex.quote(self._folder)}")
-        self._runner = self._device.push(Path(worker.__file__) if binary is None else binary)
+        with tempfile.TemporaryDirectory() as folder:
+            self._runner = self._device.push(pack_worker(Path(folder)) if binary is None else binary)
         self._python = self._find_python() if binary is None else ""
         self._tools = self._device.shell("command -v timeout; command -v setsid").stdout
 
@@ -205,7 +209,7 @@ class DeviceRun:
 
     def _with_tool(self, model: ModelFile, remote: str, inputs: Sequence[str], threads: int) -> Result:
         """The tool takes one input at a launch, so every photograph has launches of its own, in turn."""
-        if model.path.suffix != ".tflite":
+        if format_of(model.path) is not TFLITE:
             raise DeviceError(f"{model.path}: benchmark_model reads .tflite files only")
         launches = [*inputs] * PASSES if inputs else [""] * QUARTERS
         launch = partial(self._run_tool, model, remote, threads)
@@ -307,8 +311,8 @@ class WorkerAnswer:
     load_cold_ms: float
     load_warm_ms: float
     first_invoke_ms: float
-    peak_rss_kib: int
-    rss_before_load_kib: int
+    peak_rss_kib: int | None
+    rss_before_load_kib: int | None
     samples_ms: tuple[float, ...]
 
 

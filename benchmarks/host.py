@@ -39,7 +39,7 @@ class ModelTiming:
             grants that).
         load_warm_ms: the same again in that process.
         first_invoke_ms: the first run, before any warm-up.
-        peak_rss_kib: largest resident memory of its process.
+        peak_rss_kib: largest resident memory of its process; None where the system does not tell.
         rss_before_load_kib: the part that Python and the runtime's library take before the model.
         samples_ms: one timing a round, in the order taken.
         invoke: the samples, described.
@@ -55,8 +55,8 @@ class ModelTiming:
     load_cold_ms: float
     load_warm_ms: float
     first_invoke_ms: float
-    peak_rss_kib: int
-    rss_before_load_kib: int
+    peak_rss_kib: int | None
+    rss_before_load_kib: int | None
     samples_ms: tuple[float, ...]
     invoke: Statistics
     photos: tuple[PhotoTiming, ...]

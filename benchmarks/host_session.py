@@ -8,8 +8,8 @@ from pathlib import Path
 from maskconver_mobile.benchmarks import environment
 from maskconver_mobile.benchmarks.host import ModelTiming, measure
 from maskconver_mobile.benchmarks.models import ModelFile
+from maskconver_mobile.benchmarks.operator_times import profile
 from maskconver_mobile.benchmarks.photos import ON_NOISE, find_photos
-from maskconver_mobile.benchmarks.profile import profile
 from maskconver_mobile.benchmarks.results import Machine, Result
 from maskconver_mobile.benchmarks.spread import drift_in_turn
 from maskconver_mobile.benchmarks.stages import measure_stages

@@ -1,7 +1,7 @@
 """Operator times of a .tflite model, through the C API of the LiteRT library that `ai-edge-litert` ships.
 
-That API's binary interface is unpublished: this runs in a process of its own (see `profile.py`), so that a change in
-it can end nothing but this process.
+That API's binary interface is unpublished: this runs in a process of its own (see `operator_times.py`), so that a
+change in it can end nothing but this process.
 
     python -m maskconver_mobile.benchmarks.litert_profile model.tflite THREADS RUNS out.json [INPUT...]
 

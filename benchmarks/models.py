@@ -1,14 +1,17 @@
 """Which model files to measure, and what their cards say."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskconver_mobile.benchmarks.worker import RUNTIMES
+from maskconver_mobile import onnx_wire
 from maskconver_mobile.card import KEY, ModelCard
+from maskconver_mobile.engines import OnnxEngine, open_engine
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.files import read_model_bytes
+from maskconver_mobile.formats import FORMATS, ONNX, TFLITE, Format, format_of, is_model
 
 
 @dataclass(frozen=True)
@@ -57,20 +60,17 @@ def find_models(paths: Sequence[Path], sizes: Collection[int] = ()) -> list[Mode
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix in RUNTIMES)
+    files = sorted(file for file in path.iterdir() if is_model(file))
     if not files:
-        raise MaskConverError(f"{path}: no model file in this folder; expected {', '.join(RUNTIMES)}")
+        raise MaskConverError(f"{path}: no model file in this folder; expected {', '.join(FORMATS)}")
     return files
 
 
 def _model(path: Path) -> ModelFile:
     if not path.is_file():
         raise MaskConverError(f"{path}: no such model file")
-    if path.suffix not in RUNTIMES:
-        raise MaskConverError(f"{path}: expected a model file ending in {', '.join(RUNTIMES)}")
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    return ModelFile(path, digest, len(content), card_of(path))
+    content = read_model_bytes(path)
+    return ModelFile(path, hashlib.sha256(content).hexdigest(), len(content), _card(path, content))
 
 
 def card_of(path: Path) -> ModelCard | None:
@@ -79,18 +79,23 @@ def card_of(path: Path) -> ModelCard | None:
     Raises:
         MaskConverError: the card is not readable, or the file is missing.
     """
-    text: str | bytes | None
+    return _card(path, read_model_bytes(path))
+
+
+def _card(path: Path, content: bytes) -> ModelCard | None:
     try:
-        if path.suffix == ".tflite":
-            from maskconver_mobile.tflite_file import read_metadata
-
-            text = read_metadata(path.read_bytes(), str(path)).get(KEY)
-        else:
-            from maskconver_mobile.benchmarks.worker import OnnxRunner
-
-            text = OnnxRunner(str(path), 1).session.get_modelmeta().custom_metadata_map.get(KEY)
-    except FileNotFoundError as error:
-        raise MaskConverError(f"{path}: no such model file") from error
-    except Exception:  # the runtimes' exceptions share no base class
+        text = _metadata(format_of(path), content, path).get(KEY)
+    except (MaskConverError, ValueError, ImportError):
         return None
     return None if text is None else ModelCard.from_json(text, str(path))
+
+
+def _metadata(format: Format, content: bytes, path: Path) -> Mapping[str, str | bytes]:
+    if format is TFLITE:
+        from maskconver_mobile.tflite_file import read_metadata
+
+        return read_metadata(content, str(path))
+    if format is ONNX:
+        return onnx_wire.read_metadata(content)
+    engine = open_engine(format, content, 1)
+    return dict(engine.session.get_modelmeta().custom_metadata_map) if isinstance(engine, OnnxEngine) else {}

@@ -47,7 +47,7 @@ class WorkerProcess:
         self._command = module_command(worker.__name__, str(model), "--threads", str(threads))
         self._command += ["--inputs", *map(str, inputs)] if inputs else []
         self.facts: dict[str, Any] = {}
-        self.peak_rss_kib = 0
+        self.peak_rss_kib: int | None = None
 
     def __enter__(self) -> "WorkerProcess":
         self._log: IO[bytes] = tempfile.TemporaryFile()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskconver_mobile.benchmarks import svg
-from maskconver_mobile.benchmarks.profile import by_type
+from maskconver_mobile.benchmarks.operator_times import by_type
 from maskconver_mobile.benchmarks.results import Machine, Report, Result
 from maskconver_mobile.benchmarks.spread import stages_spread
 from maskconver_mobile.benchmarks.stages import STAGES
@@ -94,6 +94,7 @@ def rows(report: Report) -> Iterator[list[str]]:
     Median, p90 and slowest are over photographs, noise is the middle half of one photograph's runs. A model that ran
     on noise has the median, p90 and middle half of its runs there.
     """
+    report = report.with_short_names()
     checks = CHECKS if any(result.verification for result in report.results) else ()
     yield ["machine", "model", *(name for name, _ in (*LATENCY, *SIZES, *checks))]
     for result in report.results:
@@ -106,6 +107,7 @@ def table(report: Report) -> "Table":
     """The short table for a terminal."""
     from rich.table import Table
 
+    report = report.with_short_names()
     header, *lines = rows(report)
     shown = [i for i, name in enumerate(header) if name in SHORT and any(line[i] for line in lines)]
     found = Table("model", title="Latency of the model's run over photographs, ms")
@@ -118,6 +120,7 @@ def table(report: Report) -> "Table":
 
 def notes(report: Report) -> list[str]:
     """Everything a reader should know before believing the numbers, one line each."""
+    report = report.with_short_names()
     found = [] if report.complete else ["This report is partial: something failed or was interrupted."]
     for machine in report.machines:
         if machine.emulated:
@@ -142,6 +145,7 @@ def save_html(report: Report, path: Path) -> None:
 
 def to_html(report: Report) -> str:
     """The report as one page: notes, table, plots, machines, and the settings."""
+    report = report.with_short_names()
     real = [result for result in report.results if not report.machine_of(result).emulated]
     body = "".join(
         (
@@ -150,7 +154,7 @@ def to_html(report: Report) -> str:
             _section("Results", _table(list(rows(report))) if report.results else ""),
             _section("Latency distribution", _distribution(real)),
             _section("By photograph (medians)", _by_photo(real)),
-            _section("256 and 640 pixels, side by side", _by_size(real)),
+            _section(_sizes(real), _by_size(real)),
             _section("Stages, from file to segments (medians)", _stages(real)),
             "".join(_section(f"Operators: {r.machine}, {r.title}", _operators(r)) for r in real if r.profile),
             "".join(_section(f"Machine {machine.id}", _machine(machine)) for machine in report.machines),
@@ -161,6 +165,11 @@ def to_html(report: Report) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Benchmark</title>'
         f"<style>{STYLE}</style></head><body>{body}</body></html>"
     )
+
+
+def _sizes(results: Sequence[Result]) -> str:
+    *others, last = sorted({result.input_size[0] for result in results if result.input_size}) or [0]
+    return f"{', '.join(map(str, others))}{' and ' if others else ''}{last} pixels, side by side"
 
 
 def _section(title: str, content: str) -> str:
@@ -208,12 +217,12 @@ def _by_size(results: Sequence[Result]) -> str:
     sized = [result for result in results if result.input_size is not None]
     if len({result.input_size for result in sized}) < 2:
         return ""
-    groups: dict[str, dict[int, float]] = {}
+    groups: dict[str, list[tuple[int, str, float]]] = {}
     for result in sized:
         if result.input_size is not None:
             key = f"{result.recipe}; {result.machine}, {result.runtime}, {result.threads} threads"
-            groups.setdefault(key, {})[result.input_size[0]] = result.typical_ms
-    lines = [(f"{size} px: {key}", ms) for key, group in groups.items() for size, ms in sorted(group.items())]
+            groups.setdefault(key, []).append((result.input_size[0], result.model, result.typical_ms))
+    lines = [(f"{size} px: {key}; {model}", ms) for key, group in groups.items() for size, model, ms in sorted(group)]
     return svg.bars(lines, "ms")
 
 

@@ -5,17 +5,17 @@ Times are milliseconds, memory is KiB. A reader must check `schema` and `emulate
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from maskconver_mobile.benchmarks.profile import Profile
+from maskconver_mobile.benchmarks.operator_times import Profile
 from maskconver_mobile.benchmarks.spread import PhotoTiming, Spread, spread
 from maskconver_mobile.benchmarks.stats import Ratio, Statistics
-from maskconver_mobile.benchmarks.typed_json import decode
 from maskconver_mobile.benchmarks.verification import Verification
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.files import write_atomically
+from maskconver_mobile.files import distinct_names, read_json, write_atomically
+from maskconver_mobile.typed_json import decode
 
 SCHEMA = 2
 READABLE = (1, SCHEMA)
@@ -93,7 +93,7 @@ class Result:
     def title(self) -> str:
         """The model and how it was run, in a few words."""
         count = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        parts = [Path(self.model).name, self.runtime, count]
+        parts = [self.model, self.runtime, count]
         half = "half precision" if self.half_precision else ""
         return ", ".join([*parts, *filter(None, (self.accelerator.replace("cpu", ""), self.cores, half))])
 
@@ -149,6 +149,11 @@ class Report:
         """The machine that a result comes from."""
         return next(machine for machine in self.machines if machine.id == result.machine)
 
+    def with_short_names(self) -> "Report":
+        """For people, and for other reports: models by the end of their path that tells them apart from one another."""
+        names = distinct_names([result.model for result in self.results])
+        return replace(self, results=tuple(replace(result, model=names[result.model]) for result in self.results))
+
     def to_json(self) -> str:
         """The report as it stands in a file."""
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"
@@ -168,15 +173,8 @@ class Report:
         Raises:
             MaskConverError: the file is missing, no report, or a report of another schema.
         """
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                raise MaskConverError(f"{path}: larger than {MAX_BYTES} bytes; expected a benchmark's JSON file")
-            raw = json.loads(path.read_bytes())
-            schema = raw["schema"]
-        except OSError as error:
-            raise MaskConverError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise MaskConverError(f"{path}: is no JSON file that `benchmark` wrote ({error!r})") from error
+        raw = read_json(path, MAX_BYTES, "what `benchmark` wrote")
+        schema = raw.get("schema") if isinstance(raw, dict) else None
         if schema not in READABLE:
             raise MaskConverError(f"{path}: has schema {schema!r} and this version reads {READABLE}")
         try:

@@ -2,7 +2,7 @@
 
     python -m maskconver_mobile.benchmarks.stages model.tflite THREADS RUNS photo.jpg...
 
-Runs in a process of its own, so that the memory it reports is that of one model.
+Runs in a process of its own, as every model under measurement does.
 """
 
 import json
@@ -30,12 +30,10 @@ class StageTimes:
     Attributes:
         stages: milliseconds of each stage, over all runs of all photographs.
         photos: median milliseconds of each stage, for every photograph in the order given.
-        peak_rss_kib: largest resident memory of the process that did it.
     """
 
     stages: dict[str, Statistics]
     photos: tuple[dict[str, float], ...]
-    peak_rss_kib: int
 
 
 def measure_stages(model: Path, threads: int, runs: int, photos: Sequence[Path]) -> StageTimes:
@@ -58,17 +56,14 @@ def measure_stages(model: Path, threads: int, runs: int, photos: Sequence[Path])
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise MaskConverError(f"{model}: its stages cannot be measured: {last[0]}")
-    answer = json.loads(done.stdout)
-    samples = answer["samples_ms"]
+    samples = json.loads(done.stdout)
     return StageTimes(
         {stage: summarize(samples[stage]) for stage in STAGES},
         tuple({s: float(np.median(samples[s][i :: len(photos)])) for s in STAGES} for i in range(len(photos))),
-        answer["peak_rss_kib"],
     )
 
 
 def _run(model: str, threads: int, runs: int, photos: Sequence[str]) -> dict[str, Any]:
-    from maskconver_mobile.benchmarks.worker import peak_rss_kib
     from maskconver_mobile.segmenter import Segmenter
 
     segmenter = Segmenter(model, num_threads=threads)
@@ -76,10 +71,7 @@ def _run(model: str, threads: int, runs: int, photos: Sequence[str]) -> dict[str
         segmenter.segment(photos[0])
     passes = -(-runs // len(photos))
     timings = [segmenter.segment(photo).timings_ms for _ in range(passes) for photo in photos]
-    return {
-        "samples_ms": {stage: [timing[stage] for timing in timings] for stage in STAGES},
-        "peak_rss_kib": peak_rss_kib(),
-    }
+    return {stage: [timing[stage] for timing in timings] for stage in STAGES}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from html import escape
 from maskconver_mobile.benchmarks.stats import Statistics
 
 WIDTH, LABEL, ROW, AXIS = 960, 330, 26, 24
+MAX_DOTS = 400
 COLORS = ("#2f6db3", "#d9822b", "#3a9a68", "#a04d92", "#b8a12c", "#5a6b7b", "#c64646", "#4aa5b5")
 
 
@@ -43,10 +44,10 @@ def boxes(rows: Sequence[tuple[str, Statistics, Sequence[float]]], unit: str) ->
 
     def row(i: int, scale: float) -> str:
         _, stats, samples = rows[i]
-        step = max(1, len(samples) // 400)
+        shown = _thinned(samples)
         dots = "".join(
             f'<circle cx="{LABEL + value * scale:.1f}" cy="{8 + 10 * ((k * 7919) % 11) / 11:.1f}" r="1.6"/>'
-            for k, value in enumerate(samples[::step])
+            for k, value in enumerate(shown)
         )
         marks = f'<g class="dots">{dots}</g>'
         if stats.p25 is not None and stats.p75 is not None:
@@ -61,6 +62,13 @@ def boxes(rows: Sequence[tuple[str, Statistics, Sequence[float]]], unit: str) ->
 
     longest = max((stats.max for _, stats, _ in rows), default=0.0)
     return _plot([label for label, _, _ in rows], longest, unit, row)
+
+
+def _thinned(samples: Sequence[float]) -> list[float]:
+    """About 400 of many, in order; the shortest and the longest stay."""
+    step = max(1, len(samples) // MAX_DOTS)
+    ends = {samples.index(pick(samples)) for pick in (min, max)} if samples else set()
+    return [sample for i, sample in enumerate(samples) if i % step == 0 or i in ends]
 
 
 def _plot(labels: Sequence[str], longest: float, unit: str, draw: Callable[[int, float], str]) -> str:

@@ -1,14 +1,14 @@
 """Times one model in a process of its own: on the host, driven turn by turn, or on a device, in one go.
 
-This file stands alone (standard library, numpy and one inference runtime), because it is also what is pushed to
-devices. It speaks JSON: one object a line on standard output, or one object in a file. A failure is the object
-`{"error": "..."}` and exit code 1.
+The model is loaded as `Segmenter` loads it. What this needs of the package (see `pack_worker.PARTS`) is NumPy and the
+standard library, because it is also what is pushed to devices. It speaks JSON: one object a line on standard output, or
+one object in a file. A failure is the object `{"error": "..."}` and exit code 1.
 
-    python worker.py model.tflite --threads 4 --inputs a b     serve requests on standard input, one a line:
-                                                               `turn I S N`: on input file I (0 is the first) S ms of
-                                                               untimed runs, then N timed ones
-                                                               `reload`: load the model once more
-    python worker.py model.onnx --json out.json --runs 50      in one go; input files take turns, run by run
+    worker model.tflite --threads 4 --inputs a b     serve requests on standard input, one a line:
+                                                     `turn I S N`: on input file I (0 is the first) S ms of untimed
+                                                     runs, then N timed ones
+                                                     `reload`: load the model once more
+    worker model.onnx --json out.json --runs 50      in one go; input files take turns, run by run
 
 An input file is an .npz of arrays by tensor name, or anything else: the raw values of the model's only input. Without
 one the input is noise.
@@ -18,105 +18,21 @@ import argparse
 import importlib.metadata
 import json
 import os
-import platform
-import resource
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Arrays = dict[str, npt.NDArray[Any]]
-Specs = dict[str, tuple[tuple[int, ...], "np.dtype[Any]"]]
+from maskconver_mobile.engines import Arrays, Engine, Specs, open_engine
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.files import read_model_bytes
+from maskconver_mobile.formats import format_of, missing
 
-RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime", ".ort": "onnxruntime"}
-PACKAGES = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
 SEED = 0
-
-
-class Runner(Protocol):
-    """A loaded model that is fed and then invoked again and again; `inputs` is what it takes, by tensor name."""
-
-    inputs: Specs
-
-    def feed(self, values: Arrays) -> None:
-        """Set all inputs."""
-
-    def invoke(self) -> None:
-        """Run the model once on its inputs."""
-
-    def outputs(self) -> Arrays:
-        """What the last `invoke` computed, by tensor name."""
-
-
-class LiteRtRunner:
-    """LiteRT's interpreter on the CPU, with the XNNPACK delegate it applies by itself."""
-
-    def __init__(self, model: str, threads: int) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        self._interpreter = Interpreter(model_path=model, num_threads=threads)
-        self._interpreter.allocate_tensors()
-        details = self._interpreter.get_input_details()
-        self._indices = {detail["name"]: detail["index"] for detail in details}
-        self.inputs: Specs = {d["name"]: (tuple(int(v) for v in d["shape"]), np.dtype(d["dtype"])) for d in details}
-
-    def feed(self, values: Arrays) -> None:
-        """Set all inputs."""
-        for name, value in checked(values, self.inputs).items():
-            self._interpreter.set_tensor(self._indices[name], value)
-
-    def invoke(self) -> None:
-        """Run the model once on its inputs."""
-        self._interpreter.invoke()
-
-    def outputs(self) -> Arrays:
-        """What the last `invoke` computed, by tensor name."""
-        details = self._interpreter.get_output_details()
-        return {detail["name"]: self._interpreter.get_tensor(detail["index"]) for detail in details}
-
-
-class OnnxRunner:
-    """ONNX Runtime's CPU execution provider; with `profile_prefix` it writes its event trace under that path."""
-
-    def __init__(self, model: str, threads: int, profile_prefix: str = "") -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        if profile_prefix:
-            options.enable_profiling = True
-            options.profile_file_prefix = profile_prefix
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self.inputs: Specs = {
-            node.name: (tuple(v if isinstance(v, int) else 1 for v in node.shape), onnx_dtype(node.type))
-            for node in self.session.get_inputs()
-        }
-        self._feed: Arrays = {}
-        self._names = [node.name for node in self.session.get_outputs()]
-        self._values: list[npt.NDArray[Any]] = []
-
-    def feed(self, values: Arrays) -> None:
-        """Set all inputs."""
-        self._feed = checked(values, self.inputs)
-
-    def invoke(self) -> None:
-        """Run the model once on its inputs."""
-        self._values = self.session.run(None, self._feed)
-
-    def outputs(self) -> Arrays:
-        """What the last `invoke` computed, by tensor name."""
-        return dict(zip(self._names, self._values, strict=True))
-
-
-def onnx_dtype(name: str) -> np.dtype[Any]:
-    """NumPy's dtype for ONNX Runtime's type string, such as `tensor(float)`."""
-    inner = name.removeprefix("tensor(").removesuffix(")")
-    return np.dtype({"float": "float32", "double": "float64"}.get(inner, inner))
 
 
 def random_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -172,50 +88,38 @@ def checked(values: Arrays, inputs: Specs) -> Arrays:
 
 
 class Feeder:
-    """Feeds a runner from input files, or with noise where there are none."""
+    """Feeds a model from input files, or with noise where there are none."""
 
-    def __init__(self, runner: Runner, files: Sequence[str]) -> None:
-        self.runner, self._files, self._fed = runner, files, -1
+    def __init__(self, engine: Engine, files: Sequence[str]) -> None:
+        self.engine, self._files, self._fed = engine, files, -1
 
     def feed(self, turn: int) -> None:
         """Set the inputs to those of a file; turns beyond the last begin again with the first."""
         index = turn % len(self._files) if self._files else 0
         if index != self._fed:
-            inputs = self.runner.inputs
-            self.runner.feed(read_input(self._files[index], inputs) if self._files else noise(inputs))
+            inputs = self.engine.inputs
+            self.engine.feed(checked(read_input(self._files[index], inputs), inputs) if self._files else noise(inputs))
             self._fed = index
 
 
-def open_runner(model: str, threads: int) -> Runner:
-    """Load a model with the runtime that its suffix names.
+def open_model(model: str, threads: int) -> Engine:
+    """Load a model with the runtime of its format.
 
     Raises:
-        ValueError: the suffix is unknown, the runtime is missing, or the runtime refuses the file.
+        MaskConverError: the format is unknown, its runtime is not installed, or refuses the file.
     """
-    runtime = runtime_of(model)
-    opener = LiteRtRunner if runtime == "litert" else OnnxRunner
+    path = Path(model)
+    format = format_of(path)
     try:
-        return opener(model, threads)
+        return open_engine(format, read_model_bytes(path), threads)
     except ImportError as error:
-        raise ValueError(f"{runtime} is not installed; pip install {PACKAGES[runtime]}") from error
-    except Exception as error:  # ONNX Runtime's exceptions share no public base class
-        raise ValueError(f"{runtime} cannot load it: {' '.join(str(error).split())[:300]}") from error
+        raise missing(path, format) from error
+    except ValueError as error:
+        raise MaskConverError(f"{path}: {format.package} cannot load it: {error}") from error
 
 
-def runtime_of(model: str) -> str:
-    """Name of the runtime that a file's suffix asks for.
-
-    Raises:
-        ValueError: no runtime reads such a file.
-    """
-    suffix = os.path.splitext(model)[1]
-    if suffix not in RUNTIMES:
-        raise ValueError(f"expected a model file ending in {', '.join(RUNTIMES)}")
-    return RUNTIMES[suffix]
-
-
-def peak_rss_kib() -> int:
-    """Largest resident memory of this process so far, in KiB.
+def peak_rss_kib() -> int | None:
+    """Largest resident memory of this process so far, in KiB; None where the system does not tell.
 
     `VmHWM` starts anew with the program; `ru_maxrss` may still hold what the parent used before it.
     """
@@ -223,22 +127,26 @@ def peak_rss_kib() -> int:
         with open("/proc/self/status", encoding="ascii") as lines:
             return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
     except (OSError, StopIteration):
+        try:
+            import resource
+        except ImportError:  # Windows
+            return None
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak // 1024 if sys.platform == "darwin" else peak
 
 
-def timed_ms(runner: Runner) -> float:
+def timed_ms(engine: Engine) -> float:
     """Wall time of one run, in milliseconds."""
     started = time.perf_counter_ns()
-    runner.invoke()
+    engine.invoke()
     return (time.perf_counter_ns() - started) / 1e6
 
 
-def settle(runner: Runner, milliseconds: int) -> None:
+def settle(engine: Engine, milliseconds: int) -> None:
     """Run untimed for that long (0: not at all)."""
     left = float(milliseconds)
     while left > 0:
-        left -= timed_ms(runner)
+        left -= timed_ms(engine)
 
 
 def evict(path: str) -> None:
@@ -251,27 +159,28 @@ def evict(path: str) -> None:
 def load_ms(model: str, threads: int) -> float:
     """How long it takes to load the model once more, in milliseconds."""
     started = time.perf_counter()
-    open_runner(model, threads)
+    open_model(model, threads)
     return 1e3 * (time.perf_counter() - started)
 
 
 def load(model: str, threads: int, files: Sequence[str]) -> tuple[Feeder, dict[str, Any]]:
     """Load a model, run it once on the first input, and say how long each took and on what."""
-    runtime = runtime_of(model)
-    __import__("ai_edge_litert.interpreter" if runtime == "litert" else "onnxruntime")
+    format = format_of(Path(model))
+    try:
+        __import__("ai_edge_litert.interpreter" if format.runtime == "litert" else "onnxruntime")
+    except ImportError as error:
+        raise missing(Path(model), format) from error
     before = peak_rss_kib()
     evict(model)
     started = time.perf_counter()
-    feeder = Feeder(open_runner(model, threads), files)
+    feeder = Feeder(open_model(model, threads), files)
     loaded = time.perf_counter()
     feeder.feed(0)
     return feeder, {
-        "runtime": runtime,
-        "runtime_version": importlib.metadata.version(PACKAGES[runtime]),
-        "python_version": platform.python_version(),
-        "machine": platform.machine(),
+        "runtime": format.runtime,
+        "runtime_version": importlib.metadata.version(format.package),
         "load_cold_ms": 1e3 * (loaded - started),
-        "first_invoke_ms": timed_ms(feeder.runner),
+        "first_invoke_ms": timed_ms(feeder.engine),
         "rss_before_load_kib": before,
     }
 
@@ -287,24 +196,24 @@ def serve(model: str, threads: int, files: Sequence[str]) -> None:
             continue
         turn, settle_ms, runs = (int(number) for number in numbers)
         feeder.feed(turn)
-        settle(feeder.runner, settle_ms)
-        _say({"samples_ms": [timed_ms(feeder.runner) for _ in range(runs)], "peak_rss_kib": peak_rss_kib()})
+        settle(feeder.engine, settle_ms)
+        _say({"samples_ms": [timed_ms(feeder.engine) for _ in range(runs)], "peak_rss_kib": peak_rss_kib()})
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Warm up and time `options.runs` runs, or what `options.min_seconds` ask for; every input equally often."""
     feeder, facts = load(options.model, options.threads, options.inputs)
-    runner = feeder.runner
+    engine = feeder.engine
     for _ in range(options.warmup):
-        runner.invoke()
+        engine.invoke()
     inputs = max(len(options.inputs), 1)
     samples: list[float] = []
     started = time.perf_counter()
     while len(samples) < options.runs or time.perf_counter() - started < options.min_seconds or len(samples) % inputs:
         feeder.feed(len(samples))
-        samples.append(timed_ms(runner))
+        samples.append(timed_ms(engine))
     if options.outputs:
-        np.savez(options.outputs, **runner.outputs())  # type: ignore[arg-type]
+        np.savez(options.outputs, **engine.results())  # type: ignore[arg-type]
     peak = peak_rss_kib()
     return {
         **facts,
@@ -335,8 +244,8 @@ def main() -> int:
             serve(options.model, options.threads, options.inputs)
             return 0
         result = run(options)
-    except (ValueError, OSError, ImportError) as error:
-        _say({"error": str(error)})
+    except (MaskConverError, ValueError, OSError) as error:
+        _say({"error": str(error).removeprefix(f"{options.model}: ")})
         return 1
     with open(options.json + ".part", "w", encoding="utf-8") as file:
         json.dump(result, file)

@@ -21,8 +21,8 @@ from maskconver_mobile.converters.half_precision import halve_weights
 from maskconver_mobile.converters.late_bias import add_biases_late
 from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.tail import Tail
-from maskconver_mobile.tflite_file import TAIL_KEY, attach
+from maskconver_mobile.tail import TAIL_KEY, Tail
+from maskconver_mobile.tflite_file import attach
 
 Precision = Literal["float32", "float16"]
 

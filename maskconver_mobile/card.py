@@ -1,14 +1,21 @@
 """The model card: what a model file says of itself, as JSON inside the file."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.typed_json import decode
 
 SCHEMAS = (1, 2)
 """Those that are read; the last is written. 2 knows input type `pixels` and half precision."""
 KEY = "maskconver_card"
+MAX_BYTES = 16 << 20
+MAX_TEXT = 300
+MAX_SIDE = 1 << 14
+MAX_AREA = 1 << 24
+MAX_ID = (1 << 14) - 1
+"""Of classes and categories, whose ids are indices into tables."""
 
 Level = Literal["heads", "masks", "panoptic"]
 InputType = Literal["pixels", "uint8", "float32"]
@@ -22,6 +29,19 @@ class Category:
     name: str
     is_thing: bool
     color: tuple[int, int, int]
+
+    def check(self, max_id: int = MAX_ID) -> None:
+        """What types alone do not say.
+
+        Raises:
+            ValueError: a value is out of bounds; the message names it.
+        """
+        if not 1 <= self.id <= max_id:
+            raise ValueError(f"id is {self.id!r}; expected a whole number in 1..{max_id}")
+        if not self.name.strip() or len(self.name) > MAX_TEXT:
+            raise ValueError(f"name is {self.name[:40]!r}; expected text of up to {MAX_TEXT} characters")
+        if not all(0 <= value <= 255 for value in self.color):
+            raise ValueError(f"color is {list(self.color)!r}; expected [red, green, blue] in 0..255")
 
 
 @dataclass(frozen=True)
@@ -85,40 +105,60 @@ class ModelCard:
         """Read a card back; `file` names its origin in errors.
 
         Raises:
-            MaskConverError: the text is no card, or a card of a newer schema.
+            MaskConverError: the text is no card, a card of a newer schema, or says what cannot be.
         """
         try:
+            if len(text) > MAX_BYTES:
+                raise ValueError(f"longer than {MAX_BYTES} characters")
             raw = json.loads(text)
             schema = raw["schema"]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise MaskConverError(f"{file}: its model card is not readable ({error}); convert it again") from error
-        if schema not in SCHEMAS:
+        if type(schema) is not int or schema not in SCHEMAS:
             raise MaskConverError(
-                f"{file}: its model card has schema {schema!r} and this version reads up to {SCHEMAS[-1]}; "
+                f"{file}: its model card has schema {str(schema)[:20]} and this version reads up to {SCHEMAS[-1]}; "
                 "upgrade maskconver-mobile"
             )
         try:
-            return cls._from_dict(raw)
-        except (KeyError, TypeError, ValueError) as error:
-            raise MaskConverError(f"{file}: its model card is malformed ({error!r}); convert it again") from error
-
-    @classmethod
-    def _from_dict(cls, raw: dict[str, Any]) -> "ModelCard":
-        values = {f.name: raw[f.name] for f in fields(cls) if f.name != "half_precision"}
-        values["half_precision"] = bool(raw["half_precision"]) if raw["schema"] > 1 else False
-        for key in ("input_size", "mean", "std", "output_size"):
-            values[key] = tuple(values[key])
-        values["categories"] = tuple(
-            Category(int(c["id"]), str(c["name"]), bool(c["is_thing"]), tuple(c["color"])) for c in raw["categories"]
-        )
-        card = cls(**values)
-        if card.level not in get_args(Level) or card.input_type not in get_args(InputType):
-            raise ValueError(f"level {card.level!r}, input type {card.input_type!r}")
-        if card.input_type == "pixels" and raw["schema"] < 2:
-            raise ValueError("input type 'pixels' in schema 1")
-        sizes = (*card.input_size, *card.output_size, card.num_instances, card.num_classes)
-        if len(sizes) != 6 or not all(isinstance(v, int) and 0 < v <= 1 << 14 for v in sizes):
-            raise ValueError(f"sizes {sizes}")
-        if len(card.mean) != 3 or len(card.std) != 3 or not all(s > 0 for s in card.std):
-            raise ValueError(f"mean {card.mean}, std {card.std}")
+            card: ModelCard = decode(cls, {**raw, "half_precision": schema > 1 and raw["half_precision"]})
+            card.check(schema)
+        except KeyError as error:
+            raise MaskConverError(
+                f"{file}: its model card is malformed ({error} is missing); convert it again"
+            ) from error
+        except ValueError as error:
+            raise MaskConverError(f"{file}: its model card is malformed ({error}); convert it again") from error
         return card
+
+    def check(self, schema: int = SCHEMAS[-1]) -> None:
+        """What types alone do not say; `schema` is the one that the card was written in.
+
+        Raises:
+            ValueError: a value is out of bounds; the message names it.
+        """
+        for key in ("name", "target", "recipe"):
+            _expect(len(getattr(self, key)) <= MAX_TEXT, key, f"text of up to {MAX_TEXT} characters")
+        for key in ("source", "tools"):
+            texts = [text for pair in getattr(self, key).items() for text in pair]
+            _expect(len(texts) <= MAX_TEXT and all(len(t) <= MAX_TEXT for t in texts), key, "a few short texts")
+        _expect(self.input_type != "pixels" or schema > 1, "input_type", "another than 'pixels' in schema 1")
+        for key in ("input_size", "output_size"):
+            height, width = getattr(self, key)
+            fits = 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= MAX_AREA
+            _expect(fits, key, f"sides of 1 to {MAX_SIDE} and up to {MAX_AREA} pixels")
+        for key in ("num_instances", "num_classes"):
+            _expect(0 < getattr(self, key) <= MAX_ID + 1, key, f"1 to {MAX_ID + 1}")
+        _expect(all(0 <= value <= 255 for value in self.mean), "mean", "three numbers from 0 to 255")
+        _expect(all(1e-3 <= value <= 1e6 for value in self.std), "std", "three numbers from 0.001 to 1000000")
+        for key in ("object_mask_threshold", "overlap_threshold"):
+            _expect(0 <= getattr(self, key) <= 1, key, "a number from 0 to 1")
+        _expect(self.small_area_threshold >= 0, "small_area_threshold", "a number from 0 on")
+        for category in self.categories:
+            category.check(self.num_classes - 1)
+        ids = {category.id for category in self.categories}
+        _expect(len(ids) == len(self.categories), "categories", "every id once")
+
+
+def _expect(right: bool, key: str, wanted: str) -> None:
+    if not right:
+        raise ValueError(f"{key}: expected {wanted}")

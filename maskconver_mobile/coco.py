@@ -3,17 +3,19 @@
 The format: https://cocodataset.org/#format-data, "Panoptic Segmentation".
 """
 
-import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.files import read_json
+from maskconver_mobile.image import open_image
+from maskconver_mobile.labels import parse_flag
 
 if TYPE_CHECKING:
     from maskconver_mobile.panoptic import PanopticResult
@@ -38,7 +40,7 @@ class SegmentInfo:
     id: int
     category_id: int
     is_crowd: bool = False
-    area: int | None = None
+    area: float | None = None
 
 
 @dataclass(frozen=True)
@@ -163,24 +165,26 @@ def read_ids(path: Path) -> NDArray[np.int32]:
         MaskConverError: the file is missing, unreadable or no 8-bit RGB PNG.
     """
     try:
-        with Image.open(path, formats=("PNG",)) as png:
-            mode = png.mode
-            rgb = np.asarray(png, dtype=np.uint8) if mode == "RGB" else None
+        with open_image(path, str(path), ("PNG",)) as png:
+            if png.mode != "RGB":
+                raise MaskConverError(f"{path}: a panoptic PNG is 8-bit RGB and this one is {png.mode}; write it again")
+            rgb = np.asarray(png, dtype=np.uint8)
     except FileNotFoundError as error:
         raise MaskConverError(f"{path}: no such panoptic PNG; check the panoptic folder") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise MaskConverError(f"{path}: not a readable PNG ({error}); write it again") from error
-    if rgb is None:
-        raise MaskConverError(f"{path}: a panoptic PNG is 8-bit RGB and this one is {mode}; write it again")
-    wide = rgb.astype(np.int32)
-    return wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16
+    ids: NDArray[np.int32] = rgb[..., 2].astype(np.int32)
+    for channel in (1, 0):
+        ids <<= 8
+        ids |= rgb[..., channel]
+    return ids
 
 
 def _read_set(images: Path, annotations: Path, panoptic_dir: Path) -> GroundTruth:
     raw = _read_json(annotations)
     try:
         labels = tuple(_label(c) for c in raw["categories"])
-        names = [(_image_id(i["id"]), images / i["file_name"]) for i in raw["images"]]
+        names = [(_image_id(i["id"]), _below(images, i["file_name"])) for i in raw["images"]]
         truths = _annotations(raw, panoptic_dir)
     except (KeyError, TypeError, ValueError) as error:
         raise _malformed(annotations, error) from error
@@ -200,29 +204,21 @@ def _read_set(images: Path, annotations: Path, panoptic_dir: Path) -> GroundTrut
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        size = path.stat().st_size
-        if size > MAX_JSON_BYTES:
-            raise MaskConverError(f"{path}: {size} bytes, more than the {MAX_JSON_BYTES} that are read; split it")
-        raw = json.loads(path.read_bytes())
-    except OSError as error:
-        raise MaskConverError(f"{path}: not readable ({error.strerror}); give COCO panoptic JSON") from error
-    except (ValueError, RecursionError) as error:
-        raise MaskConverError(f"{path}: not valid JSON ({error}); give COCO panoptic JSON") from error
+    raw = read_json(path, MAX_JSON_BYTES, "COCO panoptic JSON")
     if not isinstance(raw, dict):
         raise MaskConverError(f"{path}: a JSON {type(raw).__name__}, expected the object of COCO panoptic JSON")
     return raw
 
 
 def _label(raw: dict[str, Any]) -> Label:
-    return Label(_integer(raw["id"]), str(raw["name"]), bool(raw["isthing"]))
+    return Label(_integer(raw["id"]), str(raw["name"]), parse_flag(raw["isthing"], "isthing"))
 
 
 def _annotations(raw: dict[str, Any], panoptic_dir: Path) -> tuple[Annotation, ...]:
     return tuple(
         Annotation(
             _image_id(a["image_id"]),
-            panoptic_dir / a["file_name"],
+            _below(panoptic_dir, a["file_name"]),
             tuple(_segment(s) for s in a["segments_info"]),
         )
         for a in raw["annotations"]
@@ -234,18 +230,25 @@ def _segment(raw: dict[str, Any]) -> SegmentInfo:
     if not 0 < identity <= MAX_SEGMENT_ID:
         raise ValueError(f"segment id {identity} is outside 1..{MAX_SEGMENT_ID}")
     area = raw.get("area")
-    return SegmentInfo(
-        identity,
-        _integer(raw["category_id"]),
-        bool(raw.get("iscrowd", 0)),
-        None if area is None else _integer(area),
-    )
+    if area is not None and (not isinstance(area, int | float) or isinstance(area, bool) or not math.isfinite(area)):
+        raise TypeError(f"area is {area!r} where a number belongs")
+    return SegmentInfo(identity, _integer(raw["category_id"]), parse_flag(raw.get("iscrowd", 0), "iscrowd"), area)
 
 
 def _integer(value: object) -> int:
-    if not isinstance(value, int):
+    if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{value!r} where an integer belongs")
     return value
+
+
+def _below(folder: Path, name: object) -> Path:
+    """A file below a folder; an annotation may name no other."""
+    if not isinstance(name, str):
+        raise TypeError(f"file_name is {name!r} where text belongs")
+    path = PurePath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name or not path.name:
+        raise ValueError(f"file_name {name!r} is not below its folder")
+    return folder / path
 
 
 def _image_id(value: object) -> int | str:

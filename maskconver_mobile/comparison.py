@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.coco import SegmentMap
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.image import Pixels, load_image, preprocess
+from maskconver_mobile.image import Pixels, load_image
 from maskconver_mobile.panoptic import PanopticResult
 from maskconver_mobile.quality import intersections
 from maskconver_mobile.runtimes import Tensors
@@ -186,8 +186,7 @@ def agreement_measures(a: CategoryMap, b: CategoryMap, noisy: Iterable[CategoryM
 
 
 def _measures(a: Segmenter, b: Segmenter, pixels: Pixels, path: Path, stable: bool) -> dict[str, float]:
-    first, second = _outputs(a, pixels, path), _outputs(b, pixels, path)
-    one, other = a.segment(pixels), b.segment(pixels)
+    (one, first), (other, second) = (_segment(model, pixels, path) for model in (a, b))
     noisy = (a.segment(image).category_map for image in noisy_images(pixels)) if stable else None
     measures = agreement_measures(one.category_map, other.category_map, noisy)
     measures |= _segment_measures(one, other)
@@ -211,15 +210,15 @@ def shared_errors(a: Tensors, b: Tensors) -> dict[str, float]:
     return measures
 
 
-def _outputs(segmenter: Segmenter, pixels: Pixels, path: Path) -> Tensors:
-    outputs = segmenter.run_tensor(preprocess(pixels, segmenter.card)[0])
+def _segment(segmenter: Segmenter, pixels: Pixels, path: Path) -> tuple[PanopticResult, Tensors]:
+    result, outputs = segmenter.segment_with_outputs(pixels)
     for name, tensor in outputs.items():
         if not np.isfinite(tensor).all():
             raise MaskConverError(
                 f"{path}: model {segmenter.card.name} ({segmenter.card.recipe}) puts out NaN or infinity in "
                 f"{name}; convert it with another recipe"
             )
-    return outputs
+    return result, dict(outputs)
 
 
 def _segment_measures(a: PanopticResult, b: PanopticResult) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Segments drawn over their photograph."""
 
 import colorsys
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import Category
+from maskconver_mobile.image import Pixels
 from maskconver_mobile.labels import color_of
 
 if TYPE_CHECKING:
     from maskconver_mobile.panoptic import Segment
 
-Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]
-Box = tuple[int, int, int, int]
+Rectangle = tuple[int, int, int, int]
+"""Left, top, right, bottom."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE = (255, 255, 255)
@@ -96,9 +98,9 @@ def _draw_labels(
     small = panoptic_map[step // 2 :: step, step // 2 :: step]
     scale = max(0.4, min(height, width) / 1000)
     stroke = max(1, round(1.6 * scale))
-    taken: list[Box] = []
+    taken: list[Rectangle] = []
     for segment in segments:
-        text = f"{segment.label} {segment.score:.2f}"
+        text = f"{_drawable(segment.label)} {segment.score:.2f}"
         (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, stroke)
         margin = text_height // 2
         box_width, box_height = text_width + 2 * margin, text_height + baseline + margin
@@ -116,6 +118,12 @@ def _draw_labels(
         )
 
 
+def _drawable(label: str) -> str:
+    """In letters that OpenCV's font has; its releases draw others in ways of their own."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", label) if not unicodedata.combining(c))
+    return plain.encode("ascii", "replace").decode()
+
+
 def _innermost(mask: Pixels) -> tuple[int, int, float]:
     """The point deepest inside a mask, x and y, and its distance from the outside."""
     distance = cv2.distanceTransform(cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
@@ -123,12 +131,12 @@ def _innermost(mask: Pixels) -> tuple[int, int, float]:
     return x - 1, y - 1, radius
 
 
-def _overlap(a: Box, b: Box) -> bool:
+def _overlap(a: Rectangle, b: Rectangle) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _draw_label(
-    canvas: Pixels, text: str, box: Box, origin: tuple[int, int], color: Color, scale: float, stroke: int
+    canvas: Pixels, text: str, box: Rectangle, origin: tuple[int, int], color: Color, scale: float, stroke: int
 ) -> None:
     left, top, right, bottom = box
     patch = canvas[top:bottom, left:right]

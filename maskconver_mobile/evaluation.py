@@ -13,7 +13,7 @@ from maskconver_mobile.comparison import Comparison, ImageComparison, agreement_
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.image import load_image
 from maskconver_mobile.quality import PanopticCounts, PanopticQuality, count_segments, panoptic_quality
-from maskconver_mobile.runtimes import Tensors
+from maskconver_mobile.runtimes import HEADS, Tensors
 from maskconver_mobile.stability import CategoryMap, noisy_images
 from maskconver_mobile.workers import process_map
 
@@ -21,14 +21,11 @@ from maskconver_mobile.workers import process_map
 class Predictor(Protocol):
     """What segments samples: a model, or predictions made before."""
 
-    def segment(self, sample: Sample) -> SegmentMap:
-        """The segmentation of a sample."""
+    def segment(self, sample: Sample) -> tuple[SegmentMap, Tensors]:
+        """The segmentation of a sample, and the outputs of a graph of level `heads`; of any other model none."""
 
     def noisy(self, sample: Sample) -> Iterable[CategoryMap]:
         """Category maps of noisy versions of its image; predictions made before have none."""
-
-    def heads(self, sample: Sample) -> Tensors:
-        """Outputs of a graph of level `heads`, of any other model none."""
 
 
 @dataclass(frozen=True)
@@ -107,19 +104,16 @@ class _Stored:
     def __init__(self, path: Path) -> None:
         self.path, self.predictions = path, read_predictions(path)
 
-    def segment(self, sample: Sample) -> SegmentMap:
+    def segment(self, sample: Sample) -> tuple[SegmentMap, Tensors]:
         image_id = sample.truth.image_id
         if image_id not in self.predictions:
             raise MaskConverError(
                 f"{self.path}: no prediction for image_id {image_id!r}; predict every annotated image"
             )
-        return self.predictions[image_id].load()
+        return self.predictions[image_id].load(), {}
 
     def noisy(self, sample: Sample) -> Iterable[CategoryMap]:
         return ()
-
-    def heads(self, sample: Sample) -> Tensors:
-        return {}
 
 
 class _Model:
@@ -128,14 +122,13 @@ class _Model:
 
         self.model, self.segmenter = model, Segmenter(model, num_threads=num_threads)
 
-    def segment(self, sample: Sample) -> SegmentMap:
-        return SegmentMap.of(self.segmenter.segment(sample.image), f"{self.model.name} on {sample.image}")
+    def segment(self, sample: Sample) -> tuple[SegmentMap, Tensors]:
+        result, outputs = self.segmenter.segment_with_outputs(sample.image)
+        heads = {name: outputs[name] for name in HEADS if name in outputs}
+        return SegmentMap.of(result, f"{self.model.name} on {sample.image}"), heads
 
     def noisy(self, sample: Sample) -> Iterable[CategoryMap]:
         return (self.segmenter.segment(image).category_map for image in noisy_images(load_image(sample.image)))
-
-    def heads(self, sample: Sample) -> Tensors:
-        return self.segmenter.run(sample.image) if self.segmenter.card.level == "heads" else {}
 
 
 @dataclass(frozen=True)
@@ -158,18 +151,15 @@ class _Judge:
 
     def __call__(self, sample: Sample) -> list[_Judged]:
         truth = sample.truth.load()
-        maps = [predictor.segment(sample) for predictor in self.predictors]
+        maps, heads = zip(*(predictor.segment(sample) for predictor in self.predictors), strict=True)
         counts = [count_segments(truth, one, self.labels) for one in maps]
-        first, *others = self.predictors
-        if not others:
+        if len(maps) == 1:
             return [_Judged(counts[0], {})]
-        noisy = list(first.noisy(sample)) if self.stable else None
+        noisy = list(self.predictors[0].noisy(sample)) if self.stable else None
         categories = [one.category_map for one in maps]
-        heads = first.heads(sample)
         measures = [
-            agreement_measures(categories[0], other, noisy)
-            | shared_errors(heads, predictor.heads(sample) if heads else {})
-            for other, predictor in zip(categories[1:], others, strict=True)
+            agreement_measures(categories[0], other, noisy) | shared_errors(heads[0], own_heads)
+            for other, own_heads in zip(categories[1:], heads[1:], strict=True)
         ]
         return [_Judged(*pair) for pair in zip(counts, [{}, *measures], strict=True)]
 

@@ -1,10 +1,16 @@
 """Reading with bounds, and writing whole files or none."""
 
+import errno
+import json
 import os
+import secrets
+import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from maskconver_mobile.errors import MaskConverError
 
@@ -30,18 +36,51 @@ def read_model_bytes(path: Path) -> bytes:
         raise MaskConverError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path`, moved over it on success and removed otherwise.
+def read_json(path: Path, max_bytes: int, expected: str) -> Any:
+    """What a JSON file holds; `expected` names, for errors, what should be in it.
 
     Raises:
-        MaskConverError: the folder cannot be written.
+        MaskConverError: it is missing, unreadable, larger than `max_bytes` or no JSON.
     """
-    temporary = _temporary(path)
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise MaskConverError(f"{path}: has {size} bytes, more than the {max_bytes} that are read; give {expected}")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise MaskConverError(f"{path}: cannot be read ({error.strerror}); give {expected}") from error
+    except (ValueError, RecursionError) as error:
+        raise MaskConverError(f"{path}: is not JSON ({error}); give {expected}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file that becomes `path` on success and is removed otherwise.
+
+    A symbolic link stays one: what it names is written. An existing file keeps its mode. A device or a pipe is written
+    to and not replaced.
+
+    Raises:
+        MaskConverError: it cannot be written.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        mode = _mode(target, path)
+        special = mode is not None and not stat.S_ISREG(mode)
+        if not special:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _create(Path(tempfile.gettempdir()) if special else target.parent, path.suffix)
+    except OSError as error:
+        raise _unwritable(path, error) from error
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        if special:
+            with temporary.open("rb") as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+            return
+        if mode is not None:
+            temporary.chmod(stat.S_IMODE(mode))
+        temporary.replace(target)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
@@ -59,31 +98,57 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def ensure_writable(path: Path) -> None:
-    """Fail now rather than after the work.
+    """Fail now rather than after the work; leaves nothing behind.
 
     Raises:
         MaskConverError: `path` could not be written.
     """
-    _temporary(path).unlink()
-
-
-def _temporary(path: Path) -> Path:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise MaskConverError(f"{path}: is a folder; give a file name")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        target = Path(os.path.realpath(path))
+        mode = _mode(target, path)
+        if mode is not None and not stat.S_ISREG(mode):
+            if not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        _create(next(folder for folder in target.parents if folder.exists()), path.suffix).unlink()
     except OSError as error:
         raise _unwritable(path, error) from error
-    os.close(handle)
-    return Path(name)
+
+
+def distinct_names(paths: Sequence[str]) -> dict[str, str]:
+    """Short names of files by path: the file's name, with as many of its folders as tell it from the others."""
+    parts = {path: Path(path).parts for path in paths}
+    names = {}
+    for path, own in parts.items():
+        others = [other for name, other in parts.items() if name != path]
+        length = next((n for n in range(1, len(own)) if all(o[-n:] != own[-n:] for o in others)), len(own))
+        names[path] = str(Path(*own[-length:]))
+    return names
+
+
+def in_clone(path: Path) -> Path | None:
+    """A file of the clone around the current folder, by its path in the clone; None where there is none."""
+    here = Path.cwd()
+    return next((folder / path for folder in (here, *here.parents) if (folder / path).is_file()), None)
+
+
+def _mode(target: Path, path: Path) -> int | None:
+    """Type and mode of what is there; None where nothing is."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise MaskConverError(f"{path}: is a folder; give a file name")
+    return mode
+
+
+def _create(folder: Path, suffix: str) -> Path:
+    """An empty file of a name that nobody has, with the mode that the system gives to new files."""
+    path = folder / f".{secrets.token_hex(8)}{suffix}"
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return path
 
 
 def _unwritable(path: Path, error: OSError) -> MaskConverError:
     return MaskConverError(f"{path}: cannot be written ({error.strerror}); choose another place")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -8,6 +8,7 @@ import numpy as np
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.formats import ONNX, ORT, format_of, missing
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class OperatorInfo:
     @property
     def multiply_adds(self) -> int:
         """Multiply-accumulate operations of convolutions and matrix products, 0 for everything else."""
-        if not self.outputs:
+        if not self.outputs or len(self.inputs) < 2 or not self.outputs[0].shape:
             return 0
         positions = int(np.prod(self.outputs[0].shape, dtype=np.int64))
         if self.kind in {"CONV_2D", "FULLY_CONNECTED", "Conv", "ConvInteger"}:
@@ -45,13 +46,18 @@ class OperatorInfo:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model file as `inspect` shows it. `size` in bytes."""
+    """A model file as `inspect` shows it; `content` is the file's."""
 
     card: ModelCard
-    size: int
+    content: bytes = field(repr=False)
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     operators: tuple[OperatorInfo, ...] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Of the file, in bytes."""
+        return len(self.content)
 
     @property
     def operator_counts(self) -> dict[str, int]:
@@ -65,18 +71,21 @@ class ModelInfo:
 
 
 def inspect_model(path: str | Path) -> ModelInfo:
-    """Read a model file: .onnx, or else .tflite.
+    """Read a .tflite or .onnx file.
 
     Raises:
         MaskConverError: it is no model of ours.
     """
     path = Path(path)
-    if path.suffix == ".ort":
+    format = format_of(path)
+    if format is ORT:
         raise MaskConverError(f"{path}: a file in ORT format shows no graph; inspect the .onnx model it was made from")
-    if path.suffix == ".onnx":
+    if format is ONNX:
         from maskconver_mobile.onnx_inspection import inspect_onnx
 
         return inspect_onnx(path)
-    from maskconver_mobile.tflite_inspection import inspect_tflite
-
+    try:
+        from maskconver_mobile.tflite_inspection import inspect_tflite
+    except ImportError as error:
+        raise missing(path, format) from error
     return inspect_tflite(path)

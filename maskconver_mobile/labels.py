@@ -1,16 +1,15 @@
 """Label sets: COCO's panoptic categories, a user's own, or generic names."""
 
 import colorsys
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from maskconver_mobile.card import Category
+from maskconver_mobile.card import MAX_ID, Category
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.files import read_json
 
 MAX_JSON_BYTES = 64 << 20
-MAX_ID = (1 << 14) - 1
 _COCO = Path(__file__).with_name("coco_panoptic.json")
 
 
@@ -49,7 +48,7 @@ def read_categories(path: str | Path) -> tuple[Category, ...]:
     Raises:
         MaskConverError: the file cannot be read, or a category is not as it should be.
     """
-    raw = _read_json(Path(path))
+    raw = read_json(Path(path), MAX_JSON_BYTES, "a label set in the COCO panoptic format")
     if isinstance(raw, dict):
         raw = raw.get("categories")
     if not isinstance(raw, list) or not raw:
@@ -70,35 +69,33 @@ def read_categories(path: str | Path) -> tuple[Category, ...]:
     return tuple(found[i] for i in sorted(found))
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise MaskConverError(f"{path}: larger than {MAX_JSON_BYTES >> 20} MiB; give its categories alone")
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise MaskConverError(f"{path}: cannot be read ({error.strerror}); expected a JSON label set") from error
-    except (ValueError, RecursionError) as error:
-        raise MaskConverError(f"{path}: is not JSON ({error}); expected a label set") from error
+def parse_flag(value: object, name: str) -> bool:
+    """COCO's flags, such as `isthing`: 0 and 1, or JSON's own words for them.
+
+    Raises:
+        ValueError: it is anything else, of which Python would make up its own mind.
+    """
+    if not isinstance(value, int) or value not in (0, 1):
+        raise ValueError(f"{name} is {value!r}; expected 0 or 1")
+    return bool(value)
 
 
 def _category(entry: Any) -> Category:
     if not isinstance(entry, dict):
         raise TypeError(f"is a {type(entry).__name__}; expected an object with id, name and isthing")
-    identity, name, is_thing = entry["id"], entry["name"], entry["isthing"]
-    if not _is_integer(identity, 1, MAX_ID):
+    identity, name, is_thing = entry["id"], entry["name"], parse_flag(entry["isthing"], "isthing")
+    if not _is_integer(identity):
         raise ValueError(f"id is {identity!r}; expected a whole number in 1..{MAX_ID}")
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str):
         raise ValueError(f"name is {name!r}; expected text")
-    if is_thing not in (0, 1):
-        raise ValueError(f"isthing is {is_thing!r}; expected 0 or 1")
     color = entry.get("color")
-    if color is None:
-        return Category(identity, name, bool(is_thing), color_of(identity))
-    if not isinstance(color, list) or len(color) != 3 or not all(_is_integer(v, 0, 255) for v in color):
+    if color is not None and (not isinstance(color, list) or len(color) != 3 or not all(map(_is_integer, color))):
         raise ValueError(f"color is {color!r}; expected [red, green, blue] in 0..255")
-    red, green, blue = color
-    return Category(identity, name, bool(is_thing), (red, green, blue))
+    red, green, blue = color_of(identity) if color is None else color
+    category = Category(identity, name, is_thing, (red, green, blue))
+    category.check()
+    return category
 
 
-def _is_integer(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,17 +1,15 @@
 """The panoptic merge on the host: scored mask logits to a category map and an instance map."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import ModelCard
+from maskconver_mobile.id_map import IdMap
 from maskconver_mobile.image import Letterbox, restore
 from maskconver_mobile.tiling import Flags, Floats, Ids, Indices, TiledMasks
-
-Maps = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def merge_image(
     classes: NDArray[np.integer[Any]],
     letterbox: Letterbox | None,
     rule: MergeRule,
-) -> Maps:
+) -> IdMap:
     """Merge proposals, with the result at the image's own size.
 
     Areas are those of the whole canvas all the same: what lies outside the image belongs to the best proposal.
@@ -76,54 +74,18 @@ def merge_image(
         rule: thresholds and sizes.
 
     Returns:
-        category_map and instance_map, int32: the class id of each pixel, 0 for void; and 1 + the rank of its
-        proposal by score for things, 0 for all else.
+        Of each pixel the class id, 0 for void; and 1 + the rank of its proposal by score for things, 0 for all else.
     """
-    merged = _merge(mask_logits, scores, classes, letterbox, rule)
+    valid = np.flatnonzero(scores > rule.object_mask_threshold)
+    order = valid[np.argsort(-scores[valid], kind="stable")]
+    height, width, count = mask_logits.shape
+    logits = np.ascontiguousarray(mask_logits.reshape(-1, count).T[order], np.float32).reshape(-1, height, width)
+    ids, kept = (_hard if rule.hard_sigmoid else _soft)(logits, scores[order].astype(np.float32), letterbox, rule)
     if rule.hard_sigmoid and letterbox is not None:
-        category_map, instance_map = merged.maps()
-        return restore(category_map, letterbox), restore(instance_map, letterbox)
-    return merged.maps()
-
-
-def merge(
-    mask_logits: Floats,
-    scores: Floats,
-    classes: NDArray[np.integer[Any]],
-    letterbox: Letterbox | None,
-    rule: MergeRule,
-) -> Maps:
-    """As `merge_image`, with the result on the whole canvas where areas are counted.
-
-    With a letterbox the canvas is `rule.output_size`, or larger where the image is, and the image lies at its top
-    left. A merge with a hard sigmoid has no such canvas: its result has the image's size.
-    """
-    if rule.hard_sigmoid:
-        return merge_image(mask_logits, scores, classes, letterbox, rule)
-    merged = _merge(mask_logits, scores, classes, letterbox, rule)
-    ids = np.zeros(_canvas(letterbox, rule), merged.ids.dtype)
-    ids[: merged.ids.shape[0], : merged.ids.shape[1]] = merged.ids
-    return replace(merged, ids=ids).maps()
-
-
-@dataclass(frozen=True)
-class _Merged:
-    """`ids` [h, w] are ranks of proposals, for which there are a category and an instance each."""
-
-    ids: Ids
-    categories: NDArray[np.int32]
-    instances: NDArray[np.int32]
-
-    def maps(self) -> Maps:
-        return _look_up(self.categories, self.ids), _look_up(self.instances, self.ids)
-
-
-def _look_up(table: NDArray[np.int32], ids: Ids) -> NDArray[np.int32]:
-    if ids.dtype != np.uint8:
-        return table[ids]
-    padded = np.zeros(256, np.int32)
-    padded[: len(table)] = table
-    return np.asarray(cv2.LUT(ids, padded), np.int32)
+        ids = restore(ids, letterbox)
+    categories = np.where(kept, classes[order], 0).astype(np.int32)
+    is_thing = [c in rule.things for c in categories.tolist()]
+    return IdMap(ids, categories, np.where(is_thing, np.arange(1, len(order) + 1), 0).astype(np.int32))
 
 
 def _canvas(letterbox: Letterbox | None, rule: MergeRule) -> tuple[int, int]:
@@ -131,23 +93,6 @@ def _canvas(letterbox: Letterbox | None, rule: MergeRule) -> tuple[int, int]:
         return rule.output_size
     (height, width), (image_height, image_width) = rule.output_size, letterbox.image_size
     return max(height, image_height), max(width, image_width)
-
-
-def _merge(
-    mask_logits: Floats,
-    scores: Floats,
-    classes: NDArray[np.integer[Any]],
-    letterbox: Letterbox | None,
-    rule: MergeRule,
-) -> _Merged:
-    valid = np.flatnonzero(scores > rule.object_mask_threshold)
-    order = valid[np.argsort(-scores[valid], kind="stable")]
-    height, width, count = mask_logits.shape
-    logits = np.ascontiguousarray(mask_logits.reshape(-1, count).T[order], np.float32).reshape(-1, height, width)
-    ids, kept = (_hard if rule.hard_sigmoid else _soft)(logits, scores[order].astype(np.float32), letterbox, rule)
-    categories = np.where(kept, classes[order], 0).astype(np.int32)
-    is_thing = [c in rule.things for c in categories.tolist()]
-    return _Merged(ids, categories, np.where(is_thing, np.arange(1, len(order) + 1), 0).astype(np.int32))
 
 
 def _soft(logits: Floats, scores: Floats, letterbox: Letterbox | None, rule: MergeRule) -> tuple[Ids, Flags]:

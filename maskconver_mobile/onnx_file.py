@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from maskconver_mobile.card import KEY, ModelCard
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import read_model_bytes
+from maskconver_mobile.onnx_wire import has_external_weights
+from maskconver_mobile.tail import TAIL_KEY
 
 if TYPE_CHECKING:
     import onnx
-
-TAIL_KEY = "maskconver_tail"
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class OnnxFile:
     Attributes:
         model: the model as the onnx package reads it.
         card: the model card.
-        size: of the file, in bytes.
+        content: the file's bytes.
     """
 
     model: "onnx.ModelProto"
     card: ModelCard
-    size: int
+    content: bytes
 
 
 def read_onnx(path: Path) -> OnnxFile:
@@ -51,9 +51,9 @@ def read_onnx(path: Path) -> OnnxFile:
         raise MaskConverError(f"{path}: is no ONNX model, or is truncated or overwritten") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     card = read_card(metadata, str(path))
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+    if has_external_weights(content):
         raise MaskConverError(f"{path}: keeps weights in another file; convert the checkpoint again, into one file")
-    return OnnxFile(model, card, len(content))
+    return OnnxFile(model, card, content)
 
 
 def read_card(metadata: Mapping[str, str], file: str) -> ModelCard:

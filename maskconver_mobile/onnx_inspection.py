@@ -31,7 +31,7 @@ def inspect_onnx(path: Path) -> ModelInfo:
         inputs, outputs = (tuple(tensors[value.name] for value in group) for group in (graph.input, graph.output))
     except KeyError as error:
         raise MaskConverError(f"{path}: its tensor {error} has no shape; convert it again") from error
-    return ModelInfo(file.card, file.size, inputs, outputs, operators)
+    return ModelInfo(file.card, file.content, inputs, outputs, operators)
 
 
 def _tensor(value: "onnx.ValueInfoProto") -> TensorInfo:
@@ -40,6 +40,11 @@ def _tensor(value: "onnx.ValueInfoProto") -> TensorInfo:
 
 
 def _info(name: str, kind: int, shape: tuple[int, ...], *, constant: bool = False) -> TensorInfo:
-    from onnx import helper
+    from onnx import TensorProto, helper
 
-    return TensorInfo(name, helper.tensor_dtype_to_np_dtype(kind).name, shape, constant)
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(kind).name
+    except KeyError:  # one that NumPy does not have, or none at all
+        names = {number: known.lower() for known, number in TensorProto.DataType.items()}
+        dtype = names.get(kind, f"type {kind}")
+    return TensorInfo(name, dtype, shape, constant)

@@ -3,8 +3,9 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -13,8 +14,8 @@ from maskconver_mobile.card import Category
 from maskconver_mobile.drawing import draw_overlay
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import write_atomically
-
-Box: TypeAlias = tuple[int, int, int, int]
+from maskconver_mobile.id_map import Box, IdMap
+from maskconver_mobile.image import encode_png
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -110,12 +111,18 @@ class PanopticResult:
         path = Path(path)
         if path.suffix.lower() not in _FORMATS:
             raise MaskConverError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(_FORMATS)}")
+        write_atomically(path, self._encoded(path))
+
+    def _encoded(self, path: Path) -> bytes:
+        format = _FORMATS[path.suffix.lower()]
+        if format == "PNG":
+            return encode_png(self.overlay())
         encoded = io.BytesIO()
         try:
-            Image.fromarray(self.overlay()).save(encoded, _FORMATS[path.suffix.lower()], quality=90)
+            Image.fromarray(self.overlay()).save(encoded, format, quality=90)
         except (OSError, ValueError) as error:
             raise MaskConverError(f"{path}: cannot be encoded ({error}); save it as .png") from error
-        write_atomically(path, encoded.getvalue())
+        return encoded.getvalue()
 
     def to_coco(self, image_id: int | str, file_name: str) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """The official COCO panoptic format (https://cocodataset.org/#format-data).
@@ -127,7 +134,8 @@ class PanopticResult:
         Returns:
             The PNG's pixels, uint8 [h, w, 3] RGB with id = R + 256 G + 256^2 B; and the entry for "annotations".
         """
-        png = np.stack([self.panoptic_map >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
+        octets = np.ascontiguousarray(self.panoptic_map, "<i4").view(np.uint8)
+        png = np.asarray(cv2.cvtColor(octets.reshape(*self.panoptic_map.shape, 4), cv2.COLOR_BGRA2BGR), np.uint8)
         segments_info = [
             {"id": s.id, "category_id": s.category_id, "area": s.area, "bbox": list(s.bbox), "iscrowd": 0}
             for s in self.segments
@@ -165,78 +173,46 @@ def from_maps(
     categories: tuple[Category, ...],
     timings_ms: dict[str, float],
 ) -> PanopticResult:
-    """Build a result from the maps of a merge.
+    """As `build_result`, from two maps int32 [h, w]: class ids, 0 for void; and 1 + rank for things, 0 for all else."""
+    return build_result(IdMap.of(category_map, instance_map), classes, scores, image, categories, timings_ms)
+
+
+def build_result(
+    merged: IdMap,
+    classes: NDArray[np.integer[Any]],
+    scores: NDArray[np.floating[Any]],
+    image: NDArray[np.uint8],
+    categories: tuple[Category, ...],
+    timings_ms: dict[str, float],
+) -> PanopticResult:
+    """Build a result from what a merge says of each pixel.
 
     A thing is an instance of a category, and stuff is a category outside all instances. Ids count from 1 in the order
     of category and instance.
 
     Args:
-        category_map: int32 [h, w] of class ids, 0 for void.
-        instance_map: int32 [h, w]: 1 + the rank of a thing's proposal by score, 0 for all else.
+        merged: [h, w]; the instance of a thing is 1 + the rank of its proposal by score.
         classes: integers [K], of the proposals.
         scores: [K], of the proposals.
         image: uint8 [h, w, 3] RGB.
         categories: the label set; a class that it lacks is called "class N".
         timings_ms: how long each stage took.
     """
-    stride = int(instance_map.max()) + 1
-    runs = _Runs.of(category_map * np.int32(stride) + instance_map, void_below=stride)
+    panoptic_map, found = merged.segments()
     names = {c.id: c.name for c in categories}
     by_rank = np.sort(scores)[::-1].tolist()
     best = {c: float(scores[classes == c].max()) for c in np.unique(classes).tolist()}
-    segments = []
-    for segment_id, (key, area, bbox) in enumerate(runs.segments(), start=1):
-        category_id, instance = divmod(key, stride)
-        segments.append(
-            Segment(
-                id=segment_id,
-                category_id=category_id,
-                label=names.get(category_id, f"class {category_id}"),
-                is_thing=instance > 0,
-                score=by_rank[instance - 1] if instance else best.get(category_id, 0.0),
-                area=area,
-                bbox=bbox,
-            )
+    segments = [
+        Segment(
+            id=segment_id,
+            category_id=one.category_id,
+            label=names.get(one.category_id, f"class {one.category_id}"),
+            is_thing=one.instance > 0,
+            score=by_rank[one.instance - 1] if one.instance else best.get(one.category_id, 0.0),
+            area=one.area,
+            bbox=one.bbox,
         )
+        for segment_id, one in enumerate(found, start=1)
+    ]
     segments.sort(key=lambda s: (-s.score, s.id))
-    return PanopticResult(runs.map(), tuple(segments), image, categories, timings_ms)
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """A map as horizontal runs of one key each; `ids` number the keys, and 0 is void."""
-
-    shape: tuple[int, ...]
-    starts: NDArray[np.intp]
-    lengths: NDArray[np.intp]
-    keys: NDArray[np.int32]
-    ids: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, key_map: NDArray[np.int32], void_below: int) -> "_Runs":
-        flat = key_map.ravel()
-        begins = np.ones(flat.size, np.bool_)
-        np.not_equal(flat[1:], flat[:-1], out=begins[1:])
-        begins[:: key_map.shape[1]] = True
-        starts = np.flatnonzero(begins)
-        values = flat[starts]
-        values[values < void_below] = 0
-        keys, ids = np.unique(np.append(values, np.int32(0)), return_inverse=True)
-        return cls(key_map.shape, starts, np.diff(starts, append=flat.size), keys, ids[:-1])
-
-    def map(self) -> NDArray[np.int32]:
-        return np.repeat(self.ids.astype(np.int32), self.lengths).reshape(self.shape)
-
-    def segments(self) -> list[tuple[int, int, Box]]:
-        """Key, area and bounding box of each id from 1 on."""
-        count = len(self.keys)
-        areas = np.bincount(self.ids, self.lengths, count).astype(int)
-        top, left = np.divmod(self.starts, self.shape[1])
-        low = np.full((2, count), self.starts.size + self.shape[1])
-        high = np.zeros((2, count), np.intp)
-        for axis, (first, last) in enumerate([(left, left + self.lengths), (top, top + 1)]):
-            np.minimum.at(low[axis], self.ids, first)
-            np.maximum.at(high[axis], self.ids, last)
-        boxes = np.concatenate([low, high - low]).T.tolist()
-        found = zip(self.keys.tolist(), areas.tolist(), (tuple(box) for box in boxes), strict=True)
-        return list(found)[1:]
+    return PanopticResult(panoptic_map, tuple(segments), image, categories, timings_ms)

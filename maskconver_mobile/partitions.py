@@ -92,6 +92,9 @@ GPU_OPERATORS = frozenset(
 )
 """What LiteRT's GPU accelerator parses. Being on the list is necessary, not sufficient: shapes matter as well."""
 
+GPU_TYPES = frozenset({"float32", "float16", "int8", "uint8"})
+TYPES = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+
 
 @dataclass(frozen=True)
 class Partitions:
@@ -142,23 +145,41 @@ def _between(operators: list[dict[str, Any]], producers: dict[int, int], island:
 
 
 def gpu_partitions(content: bytes) -> Partitions:
-    """A static check against the operators that LiteRT's GPU accelerator knows; no GPU is needed or asked.
+    """A static check against the operators and tensors that LiteRT's GPU accelerator knows; no GPU is needed or asked.
 
-    Integer and string tensors of the tail count by their operator alone. Islands are runs of known operators in
-    execution order.
+    Being known is necessary, not sufficient. An operator that reads or writes integers which are no constants is left
+    outside, under its kind and their type. Islands are runs of known operators in execution order.
+
+    Raises:
+        ValueError: the graph has an operator that no runtime knows.
     """
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     model = schema.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
     codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
-    kinds = [names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] for code in codes]
-    order = [kinds[graph.Operators(i).OpcodeIndex()] for i in range(graph.OperatorsLength())]
-    runs = [0]
-    for kind in order:
-        if kind in GPU_OPERATORS:
+    numbers = [max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes]
+    if unknown := [number for number in numbers if number not in names]:
+        raise ValueError(f"unknown operator {unknown[0]}")
+    kinds = [names[number] for number in numbers]
+    runs, outside = [0], Counter[str]()
+    for i in range(graph.OperatorsLength()):
+        operator = graph.Operators(i)
+        kind, foreign = kinds[operator.OpcodeIndex()], _foreign_type(model, graph, operator)
+        if kind in GPU_OPERATORS and not foreign:
             runs[-1] += 1
-        elif runs[-1]:
+            continue
+        outside[f"{kind} of {foreign}" if kind in GPU_OPERATORS else kind] += 1
+        if runs[-1]:
             runs.append(0)
     lengths = [length for length in runs if length]
-    outside = Counter(kind for kind in order if kind not in GPU_OPERATORS)
     return Partitions(len(lengths), max(lengths, default=0), dict(outside.most_common()))
+
+
+def _foreign_type(model: Any, graph: Any, operator: Any) -> str:
+    """A type that a GPU does not compute with among an operator's tensors, constants aside; empty if there is none."""
+    read = [operator.Inputs(i) for i in range(operator.InputsLength())]
+    tensors = [graph.Tensors(i) for i in read if i >= 0]
+    computed = [tensor for tensor in tensors if not model.Buffers(tensor.Buffer()).DataLength()]
+    written = [graph.Tensors(operator.Outputs(i)) for i in range(operator.OutputsLength())]
+    types = (TYPES[tensor.Type()] for tensor in (*computed, *written))
+    return next((name for name in types if name not in GPU_TYPES), "")

@@ -1,7 +1,11 @@
 """The one path that every caller takes: image -> tensor -> graph -> merge -> result."""
 
+import math
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from numbers import Real
 from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
@@ -10,17 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import ModelCard
+from maskconver_mobile.engines import Optimization
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.image import ImageSource, Letterbox, load_image, preprocess, restore
+from maskconver_mobile.id_map import IdMap
+from maskconver_mobile.image import ImageSource, Letterbox, Pixels, load_image, preprocess, restore
 from maskconver_mobile.merge import MergeRule, merge_image
-from maskconver_mobile.panoptic import PanopticResult, from_maps
-from maskconver_mobile.runtimes import Optimization, Tensors, load
+from maskconver_mobile.panoptic import PanopticResult, build_result
+from maskconver_mobile.runtimes import HEADS, Tensors, load
 from maskconver_mobile.tail import finish_heads
 
 DEFAULT_MODEL = Path(__file__).parent / "demo" / "maskconver_256_demo.tflite"
 
 T = TypeVar("T")
-Maps = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
 def segment(image: ImageSource, model: str | Path | None = None) -> PanopticResult:
@@ -28,12 +33,18 @@ def segment(image: ImageSource, model: str | Path | None = None) -> PanopticResu
 
     Args:
         image: path, bytes, PIL image, or uint8 array [h, w, 3] RGB, [h, w] grey or [h, w, 4] RGBA.
-        model: a .tflite or .onnx file of ours; the bundled demo model if not given. Loaded once per process.
+        model: a .tflite or .onnx file of ours; the bundled demo model if not given. Loaded once per process, and again
+            when the file has changed.
 
     Raises:
         MaskConverError: the image or the model cannot be read.
     """
-    return _cached(str(DEFAULT_MODEL if model is None else model)).segment(image)
+    path = os.path.abspath(DEFAULT_MODEL if model is None else model)
+    try:
+        found = os.stat(path)
+    except OSError:
+        return Segmenter(model).segment(image)  # which says what is wrong
+    return _loaded(path, (found.st_ino, found.st_size, found.st_mtime_ns)).segment(image)
 
 
 class Segmenter:
@@ -69,9 +80,9 @@ class Segmenter:
             small_area_threshold: instead of the card's, in pixels of the image.
 
         Raises:
-            MaskConverError: no model of ours, or thresholds for a graph that has its own.
+            MaskConverError: no model of ours, an option that cannot be, or thresholds for a graph that has its own.
         """
-        path = Path(DEFAULT_MODEL if model is None else model)
+        self._path = path = Path(DEFAULT_MODEL if model is None else model)
         self._runtime = load(path, num_threads, providers, graph_optimization, half_precision)
         self.card: ModelCard = self._runtime.card
         overrides = {
@@ -82,24 +93,20 @@ class Segmenter:
         given = {name: value for name, value in overrides.items() if value is not None}
         if given and self.card.level == "panoptic":
             raise MaskConverError(f"{path}: {next(iter(given))} is fixed in a panoptic graph; use one of level masks")
+        _check_thresholds(given)
         self._rule = MergeRule.from_card(self.card, **given)
 
     def segment(self, image: ImageSource) -> PanopticResult:
         """Panoptic segmentation of one image; see `segment` for what an image may be."""
+        return self.segment_with_outputs(image)[0]
+
+    def segment_with_outputs(self, image: ImageSource) -> tuple[PanopticResult, Tensors]:
+        """The segmentation of an image, and the tensors that it was made from (see `run_tensor`), in one run."""
         timings: dict[str, float] = {}
         pixels = _timed(timings, "decode", lambda: load_image(image))
         tensor, letterbox = _timed(timings, "preprocess", lambda: preprocess(pixels, self.card))
         outputs = _timed(timings, "invoke", lambda: self.run_tensor(tensor))
-        category_map, instance_map = _timed(timings, "merge", lambda: self._maps(outputs, letterbox))
-        return from_maps(
-            category_map,
-            instance_map,
-            outputs["classes"][0],
-            outputs["scores"][0],
-            pixels,
-            self.card.categories,
-            timings,
-        )
+        return _timed(timings, "merge", lambda: self._result(outputs, letterbox, pixels, timings)), outputs
 
     def run(self, image: ImageSource) -> Tensors:
         """The graph's own outputs for an image, by tensor name."""
@@ -113,7 +120,8 @@ class Segmenter:
         every level but `panoptic`, which has `category_map` and `instance_map` instead of the logits.
 
         Raises:
-            MaskConverError: wrong shape or dtype, or NaN or infinity in a float tensor.
+            MaskConverError: wrong shape or dtype, NaN or infinity in a float tensor, or a graph that cannot be run or
+                puts out classes that its card lacks.
         """
         expected = (1, *self.card.input_size, 3)
         if tensor.shape != expected or tensor.dtype != self.card.input_dtype:
@@ -127,29 +135,48 @@ class Segmenter:
 
     def category_map(self, outputs: Tensors, letterbox: Letterbox) -> NDArray[np.int32]:
         """Categories [h, w] at the image's own size from the graph's own outputs (see `run`), whoever computed them."""
-        return self._maps(self._finish(outputs), letterbox)[0]
+        return self._merge(self._finish(outputs), letterbox).category_map
 
     def _finish(self, outputs: Tensors) -> Tensors:
         """Do on the host what a graph of level `heads` leaves out."""
         tail = self._runtime.tail
         if tail is not None:
-            names = ("class_heatmap", "mask_embedding_map", "pixel_embeddings")
-            heatmap, embeddings, pixels = (outputs[name].astype(np.float32) for name in names)
+            heatmap, embeddings, pixels = (outputs[name].astype(np.float32) for name in HEADS)
             finished = finish_heads(heatmap, embeddings, pixels, tail, self.card.num_instances)
-            return {**outputs, **dict(zip(("classes", "scores", "mask_logits"), finished, strict=True))}
+            outputs = {**outputs, **dict(zip(("classes", "scores", "mask_logits"), finished, strict=True))}
+        bounds = {"classes": self.card.num_classes - 1, "category_map": self.card.num_classes - 1}
+        for name, most in {**bounds, "instance_map": self.card.num_instances}.items():
+            if name in outputs and not 0 <= outputs[name].min() <= outputs[name].max() <= most:
+                raise MaskConverError(f"{self._path}: puts out {name} beyond 0..{most}; convert it again")
         return outputs
 
-    def _maps(self, outputs: Tensors, letterbox: Letterbox) -> Maps:
-        """Category and instance map at the image's own size."""
+    def _result(
+        self, outputs: Tensors, letterbox: Letterbox, pixels: Pixels, timings: dict[str, float]
+    ) -> PanopticResult:
+        merged = self._merge(outputs, letterbox)
+        classes, scores = outputs["classes"][0], outputs["scores"][0]
+        return build_result(merged, classes, scores, pixels, self.card.categories, timings)
+
+    def _merge(self, outputs: Tensors, letterbox: Letterbox) -> IdMap:
+        """Category and instance of each pixel, at the image's own size."""
         if self.card.level == "panoptic":
-            return restore(outputs["category_map"][0], letterbox), restore(outputs["instance_map"][0], letterbox)
+            small = IdMap.of(outputs["category_map"][0], outputs["instance_map"][0])
+            return replace(small, ids=restore(small.ids, letterbox))
         logits, scores, classes = (outputs[name][0] for name in ("mask_logits", "scores", "classes"))
         return merge_image(logits, scores, classes, letterbox, self._rule)
 
 
+def _check_thresholds(given: dict[str, float]) -> None:
+    for name, value in given.items():
+        most = math.inf if name == "small_area_threshold" else 1.0
+        if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= most or value == math.inf:
+            wanted = "a number from 0 on" if most == math.inf else "a number from 0 to 1"
+            raise MaskConverError(f"{name} is {value!r}; expected {wanted}")
+
+
 @lru_cache(maxsize=4)
-def _cached(model: str) -> Segmenter:
-    return Segmenter(model)
+def _loaded(path: str, _: tuple[int, ...]) -> Segmenter:
+    return Segmenter(path)
 
 
 def _timed(timings: dict[str, float], stage: str, work: Callable[[], T]) -> T:

@@ -1,6 +1,7 @@
 """Proposals and mask logits on the host, for graphs that stop at the three head maps."""
 
 import io
+import zipfile
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -9,6 +10,10 @@ from numpy.typing import NDArray
 from maskconver_mobile.errors import MaskConverError
 
 Array = NDArray[np.float32]
+TAIL_KEY = "maskconver_tail"
+"""Under which a model file's metadata holds the weights behind the heads."""
+MAX_EMBEDDING = 1024
+MAX_HEADER = 4096
 PEAK_ERROR = 1e-6
 LAYER_NORM_EPSILON = 1e-6
 
@@ -38,18 +43,27 @@ class Tail:
         return buffer.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes, file: str) -> "Tail":
-        """Read it back; `file` names its origin in errors."""
+    def from_bytes(cls, content: bytes, file: str, num_classes: int) -> "Tail":
+        """Read it back.
+
+        Args:
+            content: what `to_bytes` wrote.
+            file: names its origin in errors.
+            num_classes: how many classes the model has.
+
+        Raises:
+            MaskConverError: it is damaged, or of other sizes than a model with so many classes has.
+        """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                tail = cls(**{f.name: np.asarray(arrays[f.name], np.float32) for f in fields(cls)})
-            size = tail.class_embeddings.shape[1]
-            shapes = (tail.kernels.shape, tail.biases.shape, tail.gamma.shape, tail.beta.shape)
-            if shapes != ((2, size, size), (2, size), (size,), (size,)):
-                raise ValueError(f"shapes {shapes}")
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                (size,) = _shape(archive, "gamma")
+                if not 0 < size <= MAX_EMBEDDING:
+                    raise ValueError(f"embeddings of {size}")
+                shapes = ((num_classes, size), (2, size, size), (2, size), (size,), (size,))
+                names = (f.name for f in fields(cls))
+                return cls(*(_member(archive, name, shape) for name, shape in zip(names, shapes, strict=True)))
         except Exception as error:  # zipfile and numpy raise many types for damaged archives
             raise MaskConverError(f"{file}: the weights behind its heads are damaged; convert it again") from error
-        return tail
 
     def mask_kernels(self, embeddings: Array, classes: NDArray[np.int32]) -> Array:
         """Mask kernels [K, E] from gathered embeddings [K, E]: times the class embedding, dense, norm, relu, dense."""
@@ -59,6 +73,32 @@ class Tail:
         x = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + np.float32(LAYER_NORM_EPSILON)) * self.gamma + self.beta
         result: Array = np.maximum(x, 0) @ self.kernels[1] + self.biases[1]
         return result
+
+
+def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    with archive.open(f"{name}.npy") as stream:
+        return _header(io.BytesIO(stream.read(MAX_HEADER)))
+
+
+def _member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Array:
+    """An array of a shape that is known; what is longer, or deflated and may grow without bounds, is refused."""
+    info = archive.getinfo(f"{name}.npy")
+    size = 4 * int(np.prod(shape))
+    if info.compress_type != zipfile.ZIP_STORED or not size < info.file_size <= size + MAX_HEADER:
+        raise ValueError(f"{name} of {info.file_size} bytes")
+    data = archive.read(info)
+    if _header(io.BytesIO(data)) != shape:
+        raise ValueError(f"{name} is not {shape}")
+    return np.frombuffer(data[-size:], np.float32).reshape(shape)
+
+
+def _header(stream: io.BytesIO) -> tuple[int, ...]:
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an unknown version of .npy")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+    if by_columns or dtype != np.dtype("<f4"):
+        raise ValueError(f"{dtype} instead of float32")
+    return shape
 
 
 def sigmoid(x: Array) -> Array:

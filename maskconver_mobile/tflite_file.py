@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import read_model_bytes
 
 IDENTIFIER = b"TFL3"
-TAIL_KEY = "maskconver_tail"
+MAX_ENTRIES, MAX_NAME = 1000, 4096
+NAME_SLOT = 4
+"""Where a metadata entry's table has its name."""
 HALF_PRECISION = {"reduced_precision_support": b"fp16accfp16"}
 """The metadata entry by which XNNPACK computes in float16 where the processor can (ARMv8.2 and later)."""
 
@@ -43,7 +45,11 @@ def read_tflite(path: Path) -> TfliteFile:
     Raises:
         MaskConverError: it is missing, no TFLite flatbuffer, damaged, or carries no model card.
     """
-    content = read_model_bytes(path)
+    return parse_tflite(read_model_bytes(path), path)
+
+
+def parse_tflite(content: bytes, path: Path) -> TfliteFile:
+    """As `read_tflite`, of the file's bytes."""
     if content[4:8] != IDENTIFIER:
         raise MaskConverError(f"{path}: is no TFLite model (no {IDENTIFIER.decode()} identifier)")
     metadata = read_metadata(content, str(path))
@@ -53,27 +59,60 @@ def read_tflite(path: Path) -> TfliteFile:
 
 
 def read_metadata(content: bytes, name: str) -> dict[str, bytes]:
-    """The named metadata buffers of a flatbuffer; `name` stands for it in errors."""
+    """The named metadata buffers of a flatbuffer; `name` stands for it in errors.
+
+    Entries may share one buffer, so that a small file could become large in memory: what is copied is bounded by the
+    file's own size.
+
+    Raises:
+        MaskConverError: the flatbuffer is damaged, or its entries are longer together than the file.
+    """
     try:
         model = schema.Model.GetRootAs(content, 0)
-        found = {}
-        for i in range(model.MetadataLength()):
-            entry = model.Metadata(i)
-            found[entry.Name().decode()] = model.Buffers(entry.Buffer()).DataAsNumpy()
-        return {key: bytes(value) for key, value in found.items() if not np.isscalar(value)}
+        found, left = {}, len(content)
+        for entry, key in _entries(model):
+            buffer = model.Buffers(entry.Buffer())
+            left -= buffer.DataLength()
+            if left < 0:
+                raise ValueError("longer than the file")
+            if buffer.DataLength():
+                found[key] = bytes(buffer.DataAsNumpy())
+        return found
     except Exception as error:  # a damaged flatbuffer sends its generated reader anywhere
         raise MaskConverError(f"{name}: is a damaged TFLite model, truncated or overwritten") from error
+
+
+def _entries(model: Any) -> Iterator[tuple[Any, str]]:
+    """The metadata entries of a flatbuffer with their names."""
+    if model.MetadataLength() > MAX_ENTRIES:
+        raise ValueError(f"{model.MetadataLength()} metadata entries")
+    for i in range(model.MetadataLength()):
+        entry = model.Metadata(i)
+        yield entry, text_of(entry, NAME_SLOT)
+
+
+def text_of(table: Any, slot: int) -> str:
+    """A text field of a flatbuffer's table. Tables may share a long text, so that only short ones are copied.
+
+    Raises:
+        ValueError: it is longer than 4096 bytes.
+    """
+    offset = table._tab.Offset(slot)
+    if not offset:
+        return ""
+    length = table._tab.VectorLen(offset)
+    if length > MAX_NAME:
+        raise ValueError(f"a name of {length} bytes")
+    start = table._tab.Vector(offset)
+    return bytes(table._tab.Bytes[start : start + length]).decode(errors="replace")
 
 
 def without_half_precision(content: bytes) -> bytes:
     """A copy whose metadata does not permit float16 arithmetic: the entry gets a name that no runtime knows."""
     changed = bytearray(content)
-    model = schema.Model.GetRootAs(content, 0)
-    for i in range(model.MetadataLength()):
-        entry = model.Metadata(i)
-        if entry.Name().decode() in HALF_PRECISION:
-            table = entry._tab
-            changed[table.Vector(table.Offset(4))] = ord("-")
+    for entry, name in _entries(schema.Model.GetRootAs(content, 0)):
+        if name in HALF_PRECISION:
+            changed[entry._tab.Vector(entry._tab.Offset(NAME_SLOT))] = ord("-")
     return bytes(changed)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.formats import ONNX, TFLITE
 
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -19,7 +20,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
-SUFFIXES = (".tflite", ".onnx")
+SUFFIXES = (TFLITE.suffix, ONNX.suffix)
 OWN_MODEL = "own-model"
 TIMEOUT_S = 60
 # Nothing is sent: for UDP, connecting only chooses the network interface. The address is reserved for documentation.

@@ -1,7 +1,11 @@
 from pathlib import Path
 
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from models import SHARED, Models
+
+from maskconver_mobile.segmenter import DEFAULT_MODEL
+from maskconver_mobile.tflite_file import pack
 
 DATA = Path(__file__).parent / "data"
 
@@ -36,3 +40,15 @@ def onnx_models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 def either_models(request: pytest.FixtureRequest, models: Models, onnx_models: Models) -> Models:
     """Both formats in turn."""
     return models if request.param == "tflite" else onnx_models
+
+
+@pytest.fixture
+def with_custom_operator(tmp_path: Path) -> Path:
+    """A model of ours with an operator that no runtime has."""
+    model = schema.ModelT.InitFromPackedBuf(DEFAULT_MODEL.read_bytes(), 0)
+    code = next(c for c in model.operatorCodes if c.builtinCode == schema.BuiltinOperator.TOPK_V2)
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode = "Nonsense"
+    path = tmp_path / "custom.tflite"
+    path.write_bytes(pack(model))
+    return path

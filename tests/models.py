@@ -14,6 +14,9 @@ from maskconver_mobile.converters.spec import GraphSpec, Target
 Tensors = dict[str, NDArray[np.generic]]
 TINY = Path(__file__).parent / "data" / "tiny_96"
 SHARED = Path(__file__).parents[2] / "shared"
+DEMO_CHECKPOINT = Path(__file__).parents[1] / "maskconver_mobile" / "demo" / "maskconver_256_demo"
+"""Of the repository; the installed package has the file converted from it alone."""
+DEMO_CONFIG = DEMO_CHECKPOINT.with_suffix(".yaml")
 
 
 def run_tflite(model: bytes, image: NDArray[np.generic]) -> Tensors:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from maskconver_mobile.cli.parameters import refuse
 from maskconver_mobile.errors import MaskConverError
 
 if TYPE_CHECKING:
@@ -129,11 +130,11 @@ def run(models: tuple[Path, ...], sizes: tuple[int, ...], output: Path, adb: boo
 )
 def compare(old: Path, new: Path, tolerance: float) -> int:
     """Compare two benchmark.json files; exit code 1 if something became slower beyond doubt."""
-    from rich.console import Console
     from rich.table import Table
 
-    from maskconver_mobile.benchmarks.compare import compare as compare_reports
+    from maskconver_mobile.benchmarks.compare import compare_reports
     from maskconver_mobile.benchmarks.results import Report
+    from maskconver_mobile.cli.terminal import PlainConsole
 
     table = Table("what", "old ms", "new ms", "new / old", "verdict")
     found = compare_reports(Report.load(old), Report.load(new), tolerance)
@@ -141,7 +142,7 @@ def compare(old: Path, new: Path, tolerance: float) -> int:
         hidden = c.verdict == "emulated"
         times = ("", "", "") if hidden else (f"{c.old_ms:.2f}", f"{c.new_ms:.2f}", f"{c.ratio:.3f}")
         table.add_row(c.title, *times, c.verdict)
-    Console(markup=False).print(table)
+    PlainConsole().print(table)
     return int(any(c.verdict == "slower" for c in found))
 
 
@@ -165,43 +166,43 @@ def report(reports: tuple[Path, ...], output: Path) -> None:
     click.echo(f"{output} written", err=True)
 
 
-FOR_DEVICES = ("all_devices", "app", "benchmark_binary", "cores", "gpu", "no_half_precision", "serial", "verify")
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")
+BY_APP = ("app", "half_precision", "min_stable_agreement", "verify")
+FOR_DEVICES = ("all_devices", "benchmark_binary", "cool_down", "cores", "gpu", "serial", "timeout", *BY_APP)
 
 
 def _check(adb: bool, options: dict[str, Any]) -> None:
     """Options that make no sense together are a mistake, not a wish to be guessed."""
-    asked = {**options, "no_half_precision": not options["half_precision"]}
-    given = [name for name in FOR_DEVICES if asked[name]]
-    if given and not adb:
-        raise MaskConverError(f"--{_flag(given[0])} is for devices; add --adb")
+    if not adb:
+        refuse(FOR_DEVICES, "is for devices; add --adb")
     if options["serial"] and options["all_devices"]:
-        raise MaskConverError("--serial and --all-devices contradict each other; give one of them")
-    by_app = [name for name in ("app", "verify", "no_half_precision") if asked[name]]
-    if by_app and options["benchmark_binary"]:
-        raise MaskConverError(f"--{_flag(by_app[0])} is for the app; leave --benchmark-binary out")
+        raise click.UsageError("--serial and --all-devices contradict each other; give one of them")
+    if options["benchmark_binary"]:
+        refuse(BY_APP, "is for the app; leave --benchmark-binary out")
+    if not options["verify"]:
+        refuse(("min_stable_agreement",), "needs --verify")
 
 
 def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> int:
-    from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     from maskconver_mobile.benchmarks import environment
     from maskconver_mobile.benchmarks.host_session import HostOptions, benchmark_host
     from maskconver_mobile.benchmarks.results import Machine, Result
+    from maskconver_mobile.cli.terminal import PlainConsole
+    from maskconver_mobile.text import printable
 
     results: list[Result] = []
     partial = Machine("host", environment=environment.record(), error="interrupted or failed before its end")
     try:
-        with Progress(console=Console(stderr=True, markup=False), transient=True) as bar:
+        with Progress(console=PlainConsole(stderr=True), transient=True) as bar:
             task = bar.add_task("Measuring", total=None)
             machine = benchmark_host(
                 models,
                 _options(HostOptions, options),
-                lambda words, done, total: bar.update(task, description=words, completed=done, total=total),
+                lambda words, done, total: bar.update(
+                    task, description=escape(printable(words)), completed=done, total=total
+                ),
                 results.append,
             )
     except BaseException:
@@ -213,22 +214,18 @@ def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Call
 
 
 def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> int:
-    from rich.console import Console
-
     from maskconver_mobile.benchmarks.adb import benchmark_devices
     from maskconver_mobile.benchmarks.adb_client import Adb, find_adb
     from maskconver_mobile.benchmarks.app_install import choose_apk
     from maskconver_mobile.benchmarks.device_run import DeviceOptions
+    from maskconver_mobile.cli.terminal import say
 
     apk = None if options["app"] is None else choose_apk(options["app"])
     client = Adb(find_adb(), threading.Event())
     client.check_version()
     attached = client.choose(options["serial"], options["all_devices"])
-    console = Console(stderr=True, markup=False)
     chosen: DeviceOptions = replace(_options(DeviceOptions, options), binary=options["benchmark_binary"], app=apk)
-    outcomes = benchmark_devices(
-        client, attached, models, chosen, lambda serial, words: console.print(f"{serial}: {words}", highlight=False)
-    )
+    outcomes = benchmark_devices(client, attached, models, chosen, lambda serial, words: say(f"{serial}: {words}"))
     failed = [outcome.machine for outcome in outcomes if outcome.machine.error]
     results = tuple(result for outcome in outcomes for result in outcome.results)
     if results or not failed:
@@ -236,7 +233,7 @@ def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "C
         _show(save(machines=machines, results=results, complete=not failed))
     far = [line for result in results if (line := _too_far(result, options["min_stable_agreement"]))]
     for line in far:
-        click.echo(line, err=True)
+        say(line)
     if client.stop.is_set():
         raise KeyboardInterrupt
     if len(failed) == 1:
@@ -274,10 +271,9 @@ def _save(output: Path, created: str, settings: dict[str, Any], **parts: Any) ->
 
 
 def _show(report: "Report") -> None:
-    from rich.console import Console
-
     from maskconver_mobile.benchmarks.report import notes, table
+    from maskconver_mobile.cli.terminal import PlainConsole, say
 
-    Console(markup=False).print(table(report))
+    PlainConsole().print(table(report))
     for note in notes(report):
-        click.echo(note, err=True)
+        say(note)

@@ -64,10 +64,9 @@ def command(
     """
     import json
 
-    from rich.console import Console
-
     from maskconver_mobile.batch import find_images
     from maskconver_mobile.cli.progress import progress
+    from maskconver_mobile.cli.terminal import PlainConsole, say
     from maskconver_mobile.comparison import compare
     from maskconver_mobile.files import ensure_writable, write_atomically
     from maskconver_mobile.segmenter import Segmenter
@@ -79,20 +78,20 @@ def command(
     with progress("Comparing", len(paths)) as advance:
         comparison = compare(first, second, paths, advance, stable=True)
     for _, reason in comparison.skipped:
-        click.echo(f"skipped: {reason}", err=True)
+        say(f"skipped: {reason}")
     if comparison.skipped:
-        click.echo(f"skipped {len(comparison.skipped)} of {len(paths)} images", err=True)
+        say(f"skipped {len(comparison.skipped)} of {len(paths)} images")
     if json_file is not None:
         document = {"schema": SCHEMA, "a": str(a), "b": str(b), **comparison.to_dict()}
         write_atomically(json_file, json.dumps(document, indent=1).encode())
-    Console().print(_images_table(comparison), _summary_table(comparison))
+    PlainConsole().print(_images_table(comparison), _summary_table(comparison))
     for what, found, least in (
         ("agreement", comparison.agreement, min_agreement),
         ("agreement on stable pixels", comparison.stable_agreement, min_stable_agreement),
     ):
         if least is not None and (found is None or found < least):
             known = "is not known, as no pixel is stable" if found is None else f"{found:.4f} with {a} is below {least}"
-            click.echo(f"{b}: {what} {known}", err=True)
+            say(f"{b}: {what} {known}")
             ctx.exit(1)
 
 

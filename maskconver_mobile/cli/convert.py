@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from maskconver_mobile.card import InputType, Level
-from maskconver_mobile.cli.parameters import Size, calibration_options
+from maskconver_mobile.cli.parameters import Size, calibration_options, check_calibration, refuse
 
 if TYPE_CHECKING:
     from maskconver_mobile.converters.spec import Target
@@ -93,9 +93,8 @@ def command(
         --quantize int8 --calibration photos
     """
     _require_converter(options["output"])
-    from rich.console import Console
-
     from maskconver_mobile.cli.progress import progress, show_skipped
+    from maskconver_mobile.cli.terminal import PlainConsole
     from maskconver_mobile.converters.convert import convert
     from maskconver_mobile.converters.spec import GraphSpec
 
@@ -104,15 +103,16 @@ def command(
     spec = GraphSpec(level=level, target=target, input_type=input_type, output_size=output_size)
     output: Path = options["output"]
     if quantize in ("none", "float16"):
-        if calibration or keep_float or gate:
-            raise click.UsageError("--calibration, --keep-float and --gate need --quantize dynamic, int8 or int16x8")
+        without = ("calibration", "num_calibration", "keep_float", "gate", "max_loss")
+        refuse(without, "needs --quantize dynamic, int8 or int16x8")
         if quantize == "float16":
             options["precision"] = quantize
-        with Console(stderr=True).status("Converting"):
+        with PlainConsole(stderr=True).status("Converting"):
             card = convert(spec=spec, **options)
     else:
         from maskconver_mobile.converters.quantize_file import convert_quantized
 
+        check_calibration(quantize)
         done = convert_quantized(
             quantize,
             spec=spec,
@@ -135,10 +135,13 @@ def _require_converter(output: Path) -> None:
     from importlib.util import find_spec
 
     from maskconver_mobile.errors import MaskConverError
+    from maskconver_mobile.formats import ONNX, ORT
 
     if find_spec("tensorflow") is None or find_spec("yaml") is None:
         raise MaskConverError("converting needs TensorFlow; install it with: pip install 'maskconver-mobile[convert]'")
-    if output.suffix in (".onnx", ".ort") and (find_spec("onnx") is None or find_spec("onnxruntime") is None):
+    if output.suffix.lower() in (ONNX.suffix, ORT.suffix) and (
+        find_spec("onnx") is None or find_spec("onnxruntime") is None
+    ):
         raise MaskConverError(
             f"{output}: writing it needs onnx and onnxruntime; install them with: pip install 'maskconver-mobile[onnx]'"
         )

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import click
 
+from maskconver_mobile.cli.parameters import refuse
 from maskconver_mobile.errors import MaskConverError
+
+CHECKPOINT = Path("maskconver_mobile/demo/maskconver_256_demo")
+"""Below the clone; far too large for the package."""
 
 
 @click.command()
@@ -19,12 +23,13 @@ from maskconver_mobile.errors import MaskConverError
 )
 @click.option("--model", type=click.Path(path_type=Path), help="A .tflite file to open in the app.")
 def command(output: Path, adb: bool, serial: str | None, app: Path | None, model: Path | None) -> None:
-    """Convert the bundled checkpoint, segment a photograph, write the overlay and print the segments.
+    """Convert the demo checkpoint, segment a photograph, write the overlay and print the segments.
 
-    Without TensorFlow the bundled converted model is used. With --adb, install the app on a cabled phone and open its
-    live view.
+    The checkpoint lies in a clone of the repository; elsewhere, or without TensorFlow, the bundled model is used. With
+    --adb, install the app on a cabled phone and open its live view.
     """
     if adb:
+        refuse(("output",), "is for this machine; leave --adb out")
         _on_phone(serial, app, model)
         return
     for name, value in (("serial", serial), ("app", app), ("model", model)):
@@ -38,20 +43,31 @@ def _here(output: Path) -> None:
     from maskconver_mobile.cli.segment import show
     from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
-    folder = DEFAULT_MODEL.parent
-    model = DEFAULT_MODEL
-    if find_spec("tensorflow") and find_spec("yaml"):
-        from maskconver_mobile.converters.convert import convert
-
-        model = output / DEFAULT_MODEL.name
-        click.echo(f"Converting the bundled checkpoint to {model}")
-        convert(folder / f"{DEFAULT_MODEL.stem}.yaml", folder / DEFAULT_MODEL.stem, model)
-    photo = folder / "astronaut.jpg"
-    for path, result in segment_files(Segmenter(model), [photo], output):
-        if isinstance(result, Exception):
-            raise result
-        show(path, result)
+    model = _convert(output / DEFAULT_MODEL.name) or DEFAULT_MODEL
+    photo = DEFAULT_MODEL.with_name("astronaut.jpg")
+    for path, done in segment_files(Segmenter(model), [photo], output):
+        if isinstance(done, Exception):
+            raise done
+        show(path, done.result)
     click.echo(f"Overlay: {output / photo.stem}_overlay.png")
+
+
+def _convert(model: Path) -> Path | None:
+    """Convert the checkpoint of the clone that this runs in; where there is none, say so and return nothing."""
+    from maskconver_mobile.files import in_clone
+
+    config = in_clone(CHECKPOINT.with_suffix(".yaml"))
+    if config is None:
+        click.echo("Segmenting with the bundled model. Converting is shown in a clone of the repository: `make demo`.")
+        return None
+    if not find_spec("tensorflow") or not find_spec("yaml"):
+        click.echo("Segmenting with the bundled model. Converting needs TensorFlow: `make demo` installs it.")
+        return None
+    from maskconver_mobile.converters.convert import convert
+
+    click.echo(f"Converting the demo checkpoint to {model}")
+    convert(config, config.with_suffix(""), model)
+    return model
 
 
 def _on_phone(serial: str | None, app: Path | None, model: Path | None) -> None:

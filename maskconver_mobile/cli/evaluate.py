@@ -75,13 +75,14 @@ def command(
     maskconver-mobile evaluate float.tflite int8.tflite --workers 4 \\
         --images val2017 --annotations panoptic_val2017.json --panoptic-dir panoptic_val2017
     """
-    from rich.console import Console
-
     from maskconver_mobile.cli.progress import progress
+    from maskconver_mobile.cli.terminal import PlainConsole
     from maskconver_mobile.coco import read_ground_truth
     from maskconver_mobile.evaluation import evaluate
     from maskconver_mobile.files import ensure_writable
 
+    if stable and len(models) == 1:
+        raise click.UsageError("--stable compares with the first of several models; give another one")
     if json_file is not None:
         ensure_writable(json_file)
     truth = read_ground_truth(images, annotations, panoptic_dirs, limit=limit)
@@ -90,7 +91,7 @@ def command(
         found = evaluate(models, truth, workers=workers, num_threads=num_threads, stable=stable, on_image=advance)
     if json_file is not None:
         _write(json_file, report(models, found, count))
-    console = Console()
+    console = PlainConsole()
     console.print(_groups_table(models, found, count), _classes_table(models, [one.quality for one in found]))
     if len(models) > 1:
         console.print(_agreement_table(models, found))
@@ -189,8 +190,10 @@ def _classes_table(models: Sequence[Path], qualities: Sequence["PanopticQuality"
 
 
 def _names(models: Sequence[Path]) -> list[str]:
-    names = [model.name for model in models]
-    return names if len(set(names)) == len(names) else [str(model) for model in models]
+    from maskconver_mobile.files import distinct_names
+
+    names = distinct_names([str(model) for model in models])
+    return [names[str(model)] for model in models]
 
 
 def _points(fraction: float) -> str:

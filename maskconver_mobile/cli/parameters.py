@@ -1,11 +1,14 @@
 """Parameter types that several verbs share."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
+
+CALIBRATED = ("int8", "int16x8")
 
 
 class Size(click.ParamType[tuple[int, int]]):
@@ -20,6 +23,33 @@ class Size(click.ParamType[tuple[int, int]]):
             self.fail(f"{value!r} is no size; write HEIGHTxWIDTH such as 480x640", param, ctx)
         height = int(match[1])
         return height, int(match[2] or height)
+
+
+def refuse(names: Sequence[str], why: str) -> None:
+    """Refuse options of the running command that were given and would have no effect.
+
+    Raises:
+        click.UsageError: one of them was given.
+    """
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} {why}")
+
+
+def check_calibration(recipe: str) -> None:
+    """Refuse those of `calibration_options` that the recipe, or the absence of others, leaves without effect.
+
+    Raises:
+        click.UsageError: there is one.
+    """
+    given = click.get_current_context().params
+    if recipe not in CALIBRATED:
+        refuse(("calibration",), f"is for recipes {' and '.join(CALIBRATED)}; leave it out")
+    if given["calibration"] is None:
+        refuse(("num_calibration",), "needs --calibration")
+    if given["gate"] is None:
+        refuse(("max_loss",), "needs --gate")
 
 
 def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maskconver_mobile.cli.parameters import calibration_options
+from maskconver_mobile.cli.parameters import calibration_options, check_calibration, refuse
 
 if TYPE_CHECKING:
     from maskconver_mobile.converters.sensitivity import Sensitivity
@@ -39,7 +39,9 @@ def command(
     from maskconver_mobile.cli.progress import progress, show_skipped
     from maskconver_mobile.converters.quantize_file import analyse_file, quantize_file
 
+    check_calibration(recipe)
     if analyse:
+        refuse(("output", "keep_float", "gate", "max_loss"), "is for writing a model; leave --analyse out")
         report, data = analyse_file(
             model, recipe, calibration=calibration, num_calibration=num_calibration, progress=progress
         )
@@ -66,8 +68,9 @@ def command(
 
 
 def _show(report: "Sensitivity", recipe: str) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from maskconver_mobile.cli.terminal import PlainConsole
 
     table = Table(title=f"{recipe}: signal to noise of the heads {report.total:.1f} dB")
     table.add_column("layer", min_width=max(len(layer.layer) for layer in report.layers))
@@ -75,4 +78,4 @@ def _show(report: "Sensitivity", recipe: str) -> None:
     table.add_column("kept float saves, dB", justify="right")
     for layer in report.layers:
         table.add_row(layer.layer, f"{layer.alone:.1f}", f"{layer.saves:+.2f}")
-    Console().print(table)
+    PlainConsole().print(table)

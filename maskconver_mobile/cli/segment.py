@@ -10,8 +10,8 @@ import click
 from maskconver_mobile.errors import MaskConverError
 
 if TYPE_CHECKING:
+    from maskconver_mobile.engines import Optimization
     from maskconver_mobile.panoptic import PanopticResult
-    from maskconver_mobile.runtimes import Optimization
 
 T = TypeVar("T")
 
@@ -46,10 +46,11 @@ def command(
     \b
     maskconver-mobile segment maskconver_256.tflite photo.jpg holiday/ --output results
     """
-    from maskconver_mobile.batch import find_images, segment_files
+    from maskconver_mobile.batch import find_images, segment_files, without_results
+    from maskconver_mobile.cli.terminal import say
     from maskconver_mobile.segmenter import Segmenter
 
-    paths = find_images(images)
+    paths = without_results(find_images(images), output)
     segmenter = Segmenter(
         model,
         num_threads=num_threads,
@@ -57,33 +58,34 @@ def command(
         graph_optimization=graph_optimization,
     )
     failed = 0
-    for path, result in _progress(segment_files(segmenter, paths, output), len(paths)):
-        if isinstance(result, MaskConverError):
+    for path, done in _progress(segment_files(segmenter, paths, output), len(paths)):
+        if isinstance(done, MaskConverError):
             failed += 1
-            click.echo(f"skipped: {result}", err=True)
+            say(f"skipped: {done}")
         elif as_json:
-            annotation = result.to_coco(path.stem, f"{path.stem}.png")[1]
-            click.echo(json.dumps({"image": str(path), **annotation, "timings_ms": result.timings_ms}))
+            click.echo(json.dumps({"image": str(path), **done.annotation, "timings_ms": done.result.timings_ms}))
         else:
-            show(path, result)
+            show(path, done.result)
     if failed:
         raise MaskConverError(f"{failed} of {len(paths)} images could not be segmented; the others are in {output}")
 
 
 def _progress(items: Iterable[T], total: int) -> Iterator[T]:
     """A bar on standard error, where there is more than one image to wait for."""
-    from rich.console import Console
     from rich.progress import track
 
-    console = Console(stderr=True)
+    from maskconver_mobile.cli.terminal import PlainConsole
+
+    console = PlainConsole(stderr=True)
     shown = total > 1 and console.is_terminal
     return iter(track(items, "Segmenting", total=total, console=console, transient=True, disable=not shown))
 
 
 def show(path: Path, result: "PanopticResult") -> None:
     """Print a result's segments as a table."""
-    from rich.console import Console
     from rich.table import Table
+
+    from maskconver_mobile.cli.terminal import PlainConsole
 
     height, width = result.panoptic_map.shape
     table = Table("segment", "kind", "score", "area", "x, y, width, height", title=f"{path.name}  {width}x{height}")
@@ -91,4 +93,4 @@ def show(path: Path, result: "PanopticResult") -> None:
         share = f"{100 * s.area / (height * width):.1f} %"
         table.add_row(s.label, "thing" if s.is_thing else "stuff", f"{s.score:.2f}", share, str(s.bbox)[1:-1])
     table.caption = ", ".join(f"{stage} {ms:.1f} ms" for stage, ms in result.timings_ms.items())
-    Console().print(table)
+    PlainConsole().print(table)

@@ -244,9 +244,9 @@ def _values(extras: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
 def _outputs(extras: dict[str, Any], shift: float) -> list[dict[str, Any]]:
     import numpy as np
 
-    from maskconver_mobile.runtimes.litert import LiteRtRuntime
+    from maskconver_mobile.runtimes import load
 
-    runtime = LiteRtRuntime(Path(extras["model"]), 1)
+    runtime = load(Path(extras["model"]), 1)
     found = []
     for index, path in enumerate(extras["inputs"]):
         shape = (1, *runtime.card.input_size, 3)

@@ -12,6 +12,7 @@ from maskconver_mobile.benchmarks import adb_client
 from maskconver_mobile.benchmarks.adb_client import Adb
 from maskconver_mobile.benchmarks.device import Device
 from maskconver_mobile.benchmarks.results import Report
+from maskconver_mobile.benchmarks.stats import drift
 from maskconver_mobile.errors import MaskConverError
 
 ARM_PROGRAM = b"\x7fELF\x02\x01" + bytes(12) + (183).to_bytes(2, "little") + bytes(44)
@@ -42,6 +43,30 @@ def test_a_command_that_hangs_is_killed_on_the_device(adb: Adb, attach: Attach) 
     with pytest.raises(MaskConverError, match="took more than 1 s"):
         Device(adb, daemon.serial).shell("sleep 77", timeout=1)
     assert eventually(lambda: not processes_of(daemon))
+
+
+def test_a_folder_of_somebody_else_is_not_used(adb: Adb, attach: Attach, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies there might be run."""
+    phone = Device(adb, attach().serial)
+    asked: list[str] = []
+    original = Device.shell
+
+    def shell(self: Device, command: str, timeout: float = 30.0) -> Any:
+        asked.append(command)
+        return original(self, command.replace("[ -O ", "[ ! -O "), timeout)
+
+    monkeypatch.setattr(Device, "shell", shell)
+    with pytest.raises(MaskConverError, match="no writable folder"):
+        _ = phone.folder
+
+
+def test_a_file_that_cannot_be_checked_is_pushed_again(adb: Adb, attach: Attach, tmp_path: Path) -> None:
+    """Its size alone says nothing of what it does."""
+    daemon = attach(programs={"sha256sum": "exit 127"})
+    (tmp_path / "a.bin").write_bytes(b"1234")
+    for _ in range(2):
+        Device(adb, daemon.serial).push(tmp_path / "a.bin")
+    assert len(daemon.pushed) == 2
 
 
 # A benchmark as the user calls it.
@@ -76,12 +101,8 @@ def test_with_python_on_the_device(attach: Attach, tiny: Path, tmp_path: Path) -
     daemon = attach()
     assert run(tiny, tmp_path / "out", "--runs", "8").exception is None
     result = Report.load(tmp_path / "out" / "benchmark.json").results[0]
-    assert (result.runner, result.runtime, len(result.samples_ms), result.drift) == (
-        "worker",
-        "litert",
-        8,
-        result.drift,
-    )
+    assert (result.runner, result.runtime, len(result.samples_ms)) == ("worker", "litert", 8)
+    assert result.drift == drift(result.samples_ms)
     assert result.peak_rss_kib is not None
     assert not left_behind(daemon)
 
@@ -290,7 +311,7 @@ def test_a_model_that_python_refuses(attach: Attach, tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
     message = str(run(broken, tmp_path / "out").exception)
-    assert "broken.onnx: the runner ended with exit code 1: onnxruntime" in message
+    assert "broken.onnx: the runner ended with exit code 1: onnxruntime cannot load it" in message
 
 
 def test_a_run_that_takes_too_long(attach: Attach, tiny: Path, tmp_path: Path) -> None:

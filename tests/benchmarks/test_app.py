@@ -9,7 +9,7 @@ from from_outside import Phone, clean, measured, run
 
 from maskconver_mobile.benchmarks import app_run
 from maskconver_mobile.benchmarks.app_install import BUILT
-from maskconver_mobile.benchmarks.compare import compare
+from maskconver_mobile.benchmarks.compare import compare_reports
 from maskconver_mobile.benchmarks.photos import find_photos
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
@@ -46,7 +46,7 @@ def test_two_reports_get_a_verdict(phone: Phone, tiny: Path, tmp_path: Path) -> 
         scripted_app.set_up(daemon.root, app={"ms": milliseconds})
         assert run(tiny, tmp_path / "out").exception is None
         reports.append(measured(tmp_path))
-    assert [c.verdict for c in compare(*reports)] == ["slower"]
+    assert [c.verdict for c in compare_reports(*reports)] == ["slower"]
 
 
 def test_a_model_without_a_card_runs_on_noise(phone: Phone, tiny: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from maskconver_mobile.benchmarks import adb_client, worker
 from maskconver_mobile.benchmarks.adb_client import Adb
 from maskconver_mobile.benchmarks.device import Device
+from maskconver_mobile.benchmarks.pack_worker import pack_worker
 from maskconver_mobile.benchmarks.results import Report
 from maskconver_mobile.cli.benchmark import command
 
@@ -55,11 +56,11 @@ def test_outputs_are_the_golden_tensors(arm64: Daemon, adb: Adb, data: Path, tmp
     tiny = data / "tiny_96"
     spec = GraphSpec(level=level, input_type="float32")
     convert(tiny / "config.yaml", tiny / "ckpt-7", model, spec=spec, half_precision=False)
-    (name,) = worker.LiteRtRunner(str(model), 1).inputs
+    (name,) = worker.open_model(str(model), 1).inputs
     np.savez(inputs, **{name: golden["images"][:1]})
 
     phone = Device(adb, arm64.serial)
-    runner, remote, remote_inputs = (phone.push(path) for path in (Path(worker.__file__), model, inputs))
+    runner, remote, remote_inputs = (phone.push(path) for path in (pack_worker(tmp_path), model, inputs))
     outputs = f"{phone.folder}/outputs.npz"
     words = f"python3 {runner} {remote} --inputs {remote_inputs} --outputs {outputs} --json {phone.folder}/r.json"
     done = phone.shell_once(f"{words} --runs 1 --warmup 0", 300)

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -5,16 +6,19 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from interrupts import interruptible
 from tiny import SHAPE, write_onnx
 
+from maskconver_mobile import engines, runtimes
 from maskconver_mobile.benchmarks import host, worker
+from maskconver_mobile.benchmarks.operator_times import profile
+from maskconver_mobile.benchmarks.pack_worker import pack_worker
 from maskconver_mobile.benchmarks.photos import PreparedPhotos, find_photos
 from maskconver_mobile.benchmarks.process import WorkerProcess, module_command
-from maskconver_mobile.benchmarks.profile import profile
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
@@ -47,7 +51,7 @@ def test_refuses_numbers_out_of_range(tiny: Path, bad: dict[str, int]) -> None:
 def test_names_a_file_that_is_no_model(tmp_path: Path) -> None:
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"no model")
-    with pytest.raises(MaskConverError, match=r"broken\.tflite: litert cannot load it"):
+    with pytest.raises(MaskConverError, match=r"broken\.tflite: ai-edge-litert cannot load it"):
         host.measure([broken])
     with pytest.raises(MaskConverError, match="no such model file"):
         host.measure([tmp_path / "missing.tflite"])
@@ -86,6 +90,53 @@ def test_a_photograph_is_what_the_model_sees(tmp_path: Path) -> None:
     assert any(np.array_equal(value, expected["classes"]) for value in np.load(outputs).values())
 
 
+def test_what_is_timed_is_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The benchmark's worker and `Segmenter` open models by the same call."""
+    opened: list[tuple[object, ...]] = []
+    original = engines.open_engine
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        opened.append((*arguments, options))
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(worker, "open_engine", watched)
+    monkeypatch.setattr(runtimes, "open_engine", watched)
+    worker.open_model(str(DEFAULT_MODEL), 2)
+    Segmenter(DEFAULT_MODEL, num_threads=2)
+    assert opened[0] == opened[1]
+
+
+def test_a_missing_runtime_says_how_to_get_it(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(MaskConverError, match=r"\.tflite files need ai-edge-litert; install"):
+        worker.load(str(tiny), 1, [])
+
+
+def test_memory_is_left_out_where_nothing_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+    monkeypatch.setattr("builtins.open", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError()))
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert worker.peak_rss_kib() is None
+
+
+def test_the_worker_of_devices_stands_alone(tiny: Path, tmp_path: Path) -> None:
+    """One file, the same every time, run by a Python that has no other part of this package."""
+    (tmp_path / "other").mkdir()
+    packed = pack_worker(tmp_path)
+    assert packed.read_bytes() == pack_worker(tmp_path / "other").read_bytes()
+    code = (
+        "import runpy, sys; packed, *sys.argv[1:] = sys.argv[1:]\n"
+        "runpy.run_path(packed, run_name='packed')['main']()\n"
+        "assert 'worker.pyz' in sys.modules['maskconver_mobile.engines'].__file__"
+    )
+    words = [str(packed), str(tiny), "--json", str(tmp_path / "r.json"), "--runs", "2", "--warmup", "0"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads((tmp_path / "r.json").read_text())["samples_ms"]) == 2
+
+
 def test_a_model_without_a_card_runs_on_noise_or_on_another_card(tiny: Path) -> None:
     assert host.measure([tiny], runs=1).models[0].photos == ()
     card = replace(Segmenter(DEFAULT_MODEL).card, input_size=SHAPE[1:3], input_type="float32")
@@ -94,7 +145,7 @@ def test_a_model_without_a_card_runs_on_noise_or_on_another_card(tiny: Path) -> 
 
 
 def test_inputs_that_do_not_fit(tiny: Path, tmp_path: Path) -> None:
-    runner = worker.open_runner(str(tiny), 1)
+    runner = worker.open_model(str(tiny), 1)
     short, other = tmp_path / "short.raw", tmp_path / "other.npz"
     short.write_bytes(bytes(8))
     np.savez(other, z=np.zeros(SHAPE, np.float32), x=np.zeros(2, np.float32))
@@ -103,19 +154,19 @@ def test_inputs_that_do_not_fit(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"input 'x' is float32 \[2\] and the model takes"):
         worker.Feeder(runner, [str(other)]).feed(0)
     with pytest.raises(ValueError, match="input 'x' is missing"):
-        runner.feed({"z": np.zeros(SHAPE, np.float32)})
+        worker.checked({"z": np.zeros(SHAPE, np.float32)}, runner.inputs)
 
 
 def test_input_files_take_turns(tiny: Path, tmp_path: Path) -> None:
     values = [np.full(SHAPE, v, np.float32) for v in (0, 50)]
     for i, value in enumerate(values):
         (tmp_path / f"{i}.raw").write_bytes(value.tobytes())
-    runner = worker.open_runner(str(tiny), 1)
+    runner = worker.open_model(str(tiny), 1)
     feeder = worker.Feeder(runner, [str(tmp_path / "0.raw"), str(tmp_path / "1.raw")])
     for turn, expected in enumerate((0.5, 1.0, 0.5)):
         feeder.feed(turn)
         runner.invoke()
-        assert runner.outputs()["y"].mean() == pytest.approx(expected)
+        assert runner.results()["y"].mean() == pytest.approx(expected)
 
 
 def test_a_worker_that_dies_is_told_and_reaped(tiny: Path) -> None:
@@ -143,10 +194,10 @@ def test_outputs_of_both_runtimes_agree(tiny: Path, tmp_path: Path) -> None:
     model = write_onnx(tmp_path / "tiny.onnx")
     outputs = []
     for path in (tiny, model):
-        runner = worker.open_runner(str(path), 1)
+        runner = worker.open_model(str(path), 1)
         runner.feed(worker.noise(runner.inputs))
         runner.invoke()
-        outputs.append(runner.outputs()["y"])
+        outputs.append(runner.results()["y"])
     np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-6)
     assert [m.runtime for m in host.measure([tiny, model], runs=1).models] == ["litert", "onnxruntime"]
     operators = profile(model, threads=1, runs=5).operators

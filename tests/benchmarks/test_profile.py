@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from maskconver_mobile.benchmarks import litert_profile, profile
+from maskconver_mobile.benchmarks import litert_profile
+from maskconver_mobile.benchmarks import operator_times as profile
 from maskconver_mobile.benchmarks.litert_profile import BUILTIN_EVENT, WALL_EVENT, Event, summarize_events
 from maskconver_mobile.errors import MaskConverError
 

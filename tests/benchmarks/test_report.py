@@ -2,11 +2,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from maskconver_mobile.benchmarks import compare, report, svg
-from maskconver_mobile.benchmarks.profile import Operator, Profile
+from maskconver_mobile.benchmarks.operator_times import Operator, Profile
 from maskconver_mobile.benchmarks.results import Machine, Report, Result
 from maskconver_mobile.benchmarks.spread import by_photo
 from maskconver_mobile.benchmarks.stages import STAGES
@@ -52,15 +53,15 @@ def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("no json", "is no JSON file"),
-        ("[]", "is no JSON file"),
+        ("no json", "is not JSON"),
+        ("[]", "has schema None"),
         ('{"schema": 3}', r"has schema 3 and this version reads \(1, 2\)"),
         ('{"schema": 1}', "malformed"),
         (
             '{"schema": 1, "created": "", "settings": {}, "machines": [{}], "results": [], "complete": true}',
             "malformed",
         ),
-        ("[" * 100_000, "is no JSON file"),
+        ("[" * 100_000, "is not JSON"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -146,7 +147,7 @@ def test_plots_scale_to_the_longest_row() -> None:
     ],
 )
 def test_verdicts(old: float, new: float, verdict: str) -> None:
-    found = compare.compare(make_report(old), make_report(new))
+    found = compare.compare_reports(make_report(old), make_report(new))
     assert [c.verdict for c in found] == [verdict] * 2
     assert found[0].ratio == pytest.approx(new / old, rel=0.02)
 
@@ -160,9 +161,9 @@ def test_no_verdict_where_the_spread_forbids_it() -> None:
     averages = replace(bare, invoke=Statistics(count=9, mean=99.0, std=1.0, min=9.0, max=99.9))
     pairs = [(wide, slow), (wide, averages)]
     for one, other in pairs:
-        found = compare.compare(replace(before, results=(one,)), replace(after, results=(other,)))
+        found = compare.compare_reports(replace(before, results=(one,)), replace(after, results=(other,)))
         assert [c.verdict for c in found] == ["unclear"]
-    emulated = compare.compare(make_report(1.0), make_report(9.0, emulated=True))
+    emulated = compare.compare_reports(make_report(1.0), make_report(9.0, emulated=True))
     assert {c.verdict for c in emulated} == {"emulated"}
 
 
@@ -171,10 +172,10 @@ def test_photographs_are_compared_one_by_one() -> None:
     old, new = make_report(10.0), make_report(20.0)
     fast, slow = old.results[0].photos, new.results[0].photos
     mixed = replace(new, results=(replace(new.results[0], photos=(slow[0], fast[1])),))
-    (found,) = compare.compare(replace(old, results=old.results[:1]), mixed)
+    (found,) = compare.compare_reports(replace(old, results=old.results[:1]), mixed)
     assert (found.verdict, found.ratio) == ("unclear", pytest.approx(1.5, rel=0.02))
     alone = replace(new, results=(replace(new.results[0], photos=slow[:1]),))
-    (found,) = compare.compare(old, alone)
+    (found,) = compare.compare_reports(old, alone)
     assert (found.verdict, found.old_ms, found.new_ms) == ("slower", pytest.approx(10.2), pytest.approx(20.2))
 
 
@@ -183,7 +184,7 @@ def test_one_run_of_a_photograph_allows_no_verdict() -> None:
         replace(full, results=(replace(full.results[0], photos=by_photo(["a", "b"], [ms, 2 * ms])),))
         for full, ms in ((make_report(), 1.0), (make_report(), 3.0))
     )
-    assert [c.verdict for c in compare.compare(old, new)] == ["unclear"]
+    assert [c.verdict for c in compare.compare_reports(old, new)] == ["unclear"]
 
 
 def test_reports_of_schema_1_are_still_read(tmp_path: Path) -> None:
@@ -197,16 +198,62 @@ def test_reports_of_schema_1_are_still_read(tmp_path: Path) -> None:
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
     old, slow = (Report.load(tmp_path / f"{name}.json") for name in ("old", "slow"))
     assert old.results[0].photos == ()
-    assert [c.verdict for c in compare.compare(old, slow)] == ["slower"] * 2
-    mixed = compare.compare(old, make_report(20.0))
+    assert [c.verdict for c in compare.compare_reports(old, slow)] == ["slower"] * 2
+    mixed = compare.compare_reports(old, make_report(20.0))
     assert [(c.verdict, c.old_ms) for c in mixed] == [("other pictures", 10.0)] * 2
+
+
+def test_models_of_one_name_are_not_each_other() -> None:
+    """A/model.tflite and B/model.tflite in one report: each has its own row, title and counterpart."""
+    fast, slow = make_report(10.0), make_report(20.0)
+
+    def both(folder: str, first: Report, second: Report) -> Report:
+        pairs = zip("AB", (first, second), strict=True)
+        return replace(
+            first,
+            results=tuple(replace(one.results[0], model=f"{folder}/{name}/model.tflite") for name, one in pairs),
+        )
+
+    before, after = both("/old", fast, slow), both("/new", fast, fast)
+    found = compare.compare_reports(before, after)
+    assert [(c.title.split(",")[0], c.verdict) for c in found] == [
+        ("host: A/model.tflite", "no difference"),
+        ("host: B/model.tflite", "faster"),
+    ]
+    titles = [line[1].split(",")[0] for line in report.rows(before)][1:]
+    assert titles == ["A/model.tflite", "B/model.tflite"]
+    page = report.to_html(before)
+    assert "A/model.tflite, litert" in page
+    assert "/old/A/model" not in page
+
+
+def test_what_was_measured_twice_is_paired_in_order() -> None:
+    slow, fast = make_report(20.0).results[0], make_report(10.0).results[0]
+    twice = replace(make_report(), results=(slow, fast))
+    assert [c.verdict for c in compare.compare_reports(twice, twice)] == ["no difference"] * 2
+
+
+def test_thinned_dots_keep_the_ends() -> None:
+    samples = [5.0] * 1000
+    samples[333], samples[777] = 1.0, 9.0
+    shown = svg._thinned(samples)
+    assert (min(shown), max(shown)) == (1.0, 9.0)
+    assert len(shown) < 510
+
+
+def test_sizes_in_titles_are_those_of_the_models() -> None:
+    found = make_report()
+    other = replace(
+        found, results=tuple(replace(r, input_size=(s, s)) for r, s in zip(found.results, (96, 128), strict=True))
+    )
+    assert "96 and 128 pixels, side by side" in report.to_html(other)
 
 
 def test_reports_with_nothing_in_common() -> None:
     old = make_report()
     other = replace(old, results=tuple(replace(result, threads=8) for result in old.results))
     with pytest.raises(MaskConverError, match="no measurement in common"):
-        compare.compare(old, other)
+        compare.compare_reports(old, other)
 
 
 @pytest.mark.parametrize(("new", "code"), [(10.0, 0), (30.0, 1), (3.0, 0)])
@@ -246,7 +293,7 @@ def test_benchmark_on_the_command_line(tiny: Path, tmp_path: Path) -> None:
         (["--serial", "X"], "--serial is for devices"),
         (["--adb", "--serial", "X", "--all-devices"], "contradict"),
         (["--verify"], "--verify is for devices"),
-        (["--no-half-precision"], "--no-half-precision is for devices"),
+        (["--no-half-precision"], "--half-precision is for devices"),
         (["--adb", "--verify", "--benchmark-binary", "x"], "--verify is for the app; leave --benchmark-binary out"),
         (["--adb", "--app", "x.apk", "--benchmark-binary", "x"], "--app is for the app"),
         (["--images", "nowhere"], "nowhere: no such image"),
@@ -255,7 +302,7 @@ def test_benchmark_on_the_command_line(tiny: Path, tmp_path: Path) -> None:
 )
 def test_options_that_make_no_sense(tiny: Path, options: list[str], message: str) -> None:
     done = CliRunner().invoke(command, [str(tiny), *options], standalone_mode=False)
-    assert isinstance(done.exception, MaskConverError)
+    assert isinstance(done.exception, MaskConverError | click.UsageError)
     assert message in str(done.exception)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checkpoints import Arrays, random_weights, tree, write_checkpoint
+from models import DEMO_CHECKPOINT, DEMO_CONFIG
 
 from maskconver_mobile.converters.checkpoint import Weights, read_checkpoint
 from maskconver_mobile.converters.compiler import plain_graph
@@ -77,10 +78,7 @@ def test_saved_model(arrays: Arrays, tmp_path: Path, wrapped: bool) -> None:
 
 
 def test_the_bundled_checkpoint_is_complete() -> None:
-    import maskconver_mobile
-
-    demo = Path(maskconver_mobile.__file__).parent / "demo"
-    read_everything(read_checkpoint(demo / "maskconver_256_demo"), demo / "maskconver_256_demo.yaml")
+    read_everything(read_checkpoint(DEMO_CHECKPOINT), DEMO_CONFIG)
 
 
 def test_missing_variable(arrays: Arrays, tmp_path: Path, data: Path) -> None:

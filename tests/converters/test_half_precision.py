@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from models import TINY, run_tflite
+from models import DEMO_CHECKPOINT, DEMO_CONFIG, TINY, run_tflite
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import Level
@@ -90,7 +90,7 @@ def test_no_value_leaves_float16(target: Target, level: Level, branch: int, monk
 
     monkeypatch.setattr(TensorFlowOps, "cond", cond)
     spec = GraphSpec(level, target)
-    config, weights = read_config(DEFAULT_MODEL.with_suffix(".yaml")), read_checkpoint(DEFAULT_MODEL.with_suffix(""))
+    config, weights = read_config(DEMO_CONFIG), read_checkpoint(DEMO_CHECKPOINT)
     interpreter = Interpreter(
         model_content=to_tflite(config, weights, spec),
         experimental_preserve_all_tensors=True,
@@ -179,7 +179,7 @@ def test_the_answer_in_float16(target: Target, level: Level, tmp_path: Path) -> 
     """Of the bundled checkpoint on photographs; x86 adds up in float32, so that this shows broken graphs alone."""
     path = tmp_path / "model.tflite"
     spec = GraphSpec(level, target)
-    convert(DEFAULT_MODEL.with_suffix(".yaml"), DEFAULT_MODEL.with_suffix(""), path, spec=spec)
+    convert(DEMO_CONFIG, DEMO_CHECKPOINT, path, spec=spec)
     segmenter = Segmenter(path)
     photos = [load_image(photo) for photo in sorted(PHOTOS.glob("*.jpg"))]
     prepared = [preprocess(photo, segmenter.card) for photo in photos]

@@ -19,9 +19,8 @@ from maskconver_mobile.converters.onnx_ops import OnnxOps
 from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.passes import PIPELINES, split_depthwise
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.onnx_file import TAIL_KEY
 from maskconver_mobile.segmenter import Segmenter
-from maskconver_mobile.tail import Tail
+from maskconver_mobile.tail import TAIL_KEY, Tail
 
 LEVELS = ("heads", "masks", "panoptic")
 INPUT_TYPES = ("uint8", "float32")
@@ -153,7 +152,7 @@ def test_card_and_tail_are_inside(onnx_models: Models) -> None:
         assert set(card.tools) == {"maskconver-mobile", "tensorflow", "onnx"}
         assert (TAIL_KEY in metadata) == (level == "heads")
     metadata = {e.key: e.value for e in onnx.load(onnx_models.get("heads", "cpu", "uint8")).metadata_props}
-    tail = Tail.from_bytes(base64.b64decode(metadata[TAIL_KEY]), "heads")
+    tail = Tail.from_bytes(base64.b64decode(metadata[TAIL_KEY]), "heads", 20)
     assert tail.class_embeddings.shape == (20, 24)
 
 

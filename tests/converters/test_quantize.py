@@ -329,7 +329,7 @@ def test_command_line(
 
     refused: list[tuple[tuple[object, ...], str]] = [
         ((*convert, "--output", tmp_path / "x.tflite", "--quantize", "int8"), "needs calibration images"),
-        ((*convert, "--output", tmp_path / "x.tflite", "--gate", photos), "need --quantize dynamic, int8 or int16x8"),
+        ((*convert, "--output", tmp_path / "x.tflite", "--gate", photos), "needs --quantize dynamic, int8 or int16x8"),
         (("quantize", plain, "--calibration", photos), "give --output, the file to write, or --analyse"),
         (("quantize", plain, "--recipe", "dynamic", "--analyse"), "has no integer activations to analyse"),
     ]

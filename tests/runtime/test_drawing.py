@@ -113,7 +113,30 @@ def test_lines_grow_with_the_photo() -> None:
     assert thickness(1920) >= 3
 
 
-def test_long_and_foreign_labels() -> None:
-    long, foreign = segment(1, 1, 10**6, "x" * 500), segment(2, 2, 10**6, "čápи 鹤")
-    overlay = draw_overlay(grey(300, 300), halves(300, 300), [long, foreign], CATEGORIES, 0.5)
-    assert overlay.shape == (300, 300, 3)
+def drawn(label: str, map_: NDArray[np.int32], identity: int = 1) -> NDArray[np.uint8]:
+    return draw_overlay(grey(300, 300), map_, [segment(identity, 1, 300 * 300, label)], CATEGORIES, 0.5)
+
+
+@pytest.mark.parametrize(("label", "letters"), [("čáp", "cap"), ("Straße 鹤", "Stra?e ?"), ("e\u0301", "e")])
+def test_letters_that_the_font_lacks_are_the_same_in_every_release(label: str, letters: str) -> None:
+    whole = np.ones((300, 300), np.int32)
+    np.testing.assert_array_equal(drawn(label, whole), drawn(letters, whole))
+    assert (drawn(label, whole) != drawn("other", whole)).any()
+
+
+def test_labels_larger_than_their_segment_are_left_out() -> None:
+    whole = np.ones((300, 300), np.int32)
+    np.testing.assert_array_equal(drawn("x" * 2000, whole), drawn("y" * 2000, whole))
+
+
+def test_every_pixel_of_an_overlay() -> None:
+    """Half of the category's color over the photograph, white lines before the first pixel of a segment, void kept."""
+    image = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    map_ = np.zeros((6, 8), np.int32)
+    map_[:, 4:] = 1
+    expected = image.copy()
+    expected[:, 4:] = np.round(image[:, 4:] * 0.5 + np.array(RED) * 0.5)
+    expected[:, 4] = WHITE
+    found = draw_overlay(image, map_, [segment(1, 1, 24)], CATEGORIES, 0.5)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    np.testing.assert_array_equal(found[:, :5], expected[:, :5])

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from interrupts import interruptible
 from PIL import Image
+from pngs import png_header
 
 from maskconver_mobile.coco import GroundTruth, read_ground_truth, read_predictions
 from maskconver_mobile.errors import MaskConverError
@@ -128,6 +128,9 @@ def test_stable_pixels_need_a_model(predictions: list[Path], tiny: TinySet) -> N
         evaluate(predictions, tiny.read(), stable=True)
 
 
+FOUND = np.array([[1, 30]], np.int32)
+
+
 class Painter:
     """Stands for a model: sees cats in rows of even index, and sky elsewhere."""
 
@@ -140,6 +143,9 @@ class Painter:
         cats[::2] = 1
         classes, scores = np.array([1, 30], np.int32), np.array([0.9, 0.8], np.float32)
         return from_maps(np.where(cats, 1, 30).astype(np.int32), cats, classes, scores, pixels, (), {})
+
+    def segment_with_outputs(self, image: Path | np.ndarray) -> tuple[PanopticResult, dict[str, np.ndarray]]:
+        return self.segment(image), {}
 
 
 def test_a_model_file_is_run_on_each_image(tiny: TinySet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,10 +162,8 @@ def test_stable_pixels_and_heads_of_models(tiny: TinySet, monkeypatch: pytest.Mo
     """The first model paints cats in even rows; noise on its image takes the cats from the first column."""
 
     class Heads(Painter):
-        card = SimpleNamespace(level="heads")
-
-        def run(self, image: Path) -> dict[str, np.ndarray]:
-            return {"class_heatmap": np.full((1, 2, 2, 3), 2.0, np.float32)}
+        def segment_with_outputs(self, image: Path | np.ndarray) -> tuple[PanopticResult, dict[str, np.ndarray]]:
+            return self.segment(image), {"class_heatmap": np.full((1, 2, 2, 3), 2.0, np.float32), "classes": FOUND}
 
         def segment(self, image: Path | np.ndarray) -> PanopticResult:
             result = super().segment(image)
@@ -252,7 +256,7 @@ def test_an_error_is_one_line_and_leaves_no_file(tiny: TinySet, tmp_path: Path) 
     done = run("evaluate", str(tmp_path / "none.json"), *tiny.options, "--json", str(file), "--workers", "2")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "none.json: not readable (No such file or directory)" in done.stderr
+    assert "none.json: cannot be read (No such file or directory)" in done.stderr
     assert not file.exists()
 
 
@@ -310,10 +314,10 @@ BAD_TRUTH: dict[str, tuple[Callable[[TinySet], object], str]] = {
         _edit(lambda c: c["annotations"][1]["segments_info"].pop()),
         r"2\.png: pixels have .*id 70000",
     ),
-    "JSON missing": (lambda t: t.annotations.unlink(), r"panoptic\.json: not readable"),
-    "JSON cut off": (lambda t: t.annotations.write_text('{"images": ['), r"panoptic\.json: not valid JSON"),
-    "JSON nested too deeply": (lambda t: t.annotations.write_text("[" * 100_000), "not valid JSON"),
-    "JSON of another encoding": (lambda t: t.annotations.write_bytes(b'{"\xff": 1}'), "not valid JSON"),
+    "JSON missing": (lambda t: t.annotations.unlink(), r"panoptic\.json: cannot be read"),
+    "JSON cut off": (lambda t: t.annotations.write_text('{"images": ['), r"panoptic\.json: is not JSON"),
+    "JSON nested too deeply": (lambda t: t.annotations.write_text("[" * 100_000), "is not JSON"),
+    "JSON of another encoding": (lambda t: t.annotations.write_bytes(b'{"\xff": 1}'), "is not JSON"),
     "JSON list": (lambda t: t.annotations.write_text("[]"), "a JSON list, expected the object"),
     "no categories": (_edit(lambda c: c.pop("categories")), "key 'categories' is missing"),
     "images of another type": (_edit(lambda c: c.update(images=[1])), r"not COCO panoptic JSON"),
@@ -340,10 +344,47 @@ BAD_TRUTH: dict[str, tuple[Callable[[TinySet], object], str]] = {
         _edit(lambda c: c["categories"].append(c["categories"][0])),
         "category 1 is there twice",
     ),
+    "isthing as text": (
+        _edit(lambda c: c.update(categories=[CATEGORIES[0], {**CATEGORIES[1], "isthing": "0"}])),
+        "isthing is '0'; expected 0 or 1",
+    ),
+    "iscrowd as text": (
+        _edit(lambda c: c["annotations"][0]["segments_info"][0].update(iscrowd="0")),
+        "iscrowd is '0'; expected 0 or 1",
+    ),
+    "id is a flag": (
+        _edit(lambda c: c["annotations"][0]["segments_info"][0].update(category_id=True)),
+        "True where an integer belongs",
+    ),
+    "area is no number": (
+        _edit(lambda c: c["annotations"][0]["segments_info"][0].update(area=float("nan"))),
+        "area is nan where a number belongs",
+    ),
+    "image outside its folder": (
+        _edit(lambda c: c["images"][0].update(file_name="../1.jpg")),
+        r"file_name '\.\./1\.jpg' is not below its folder",
+    ),
+    "PNG outside its folder": (
+        _edit(lambda c: c["annotations"][0].update(file_name="/etc/1.png")),
+        "file_name '/etc/1.png' is not below its folder",
+    ),
+    "PNG too large": (
+        lambda t: (t.panoptic / "1.png").write_bytes(png_header(10_000, 10_000)),
+        r"1\.png: has over 64 million pixels",
+    ),
     "no images left": (_edit(lambda c: c["annotations"].clear()), "no annotated image is left"),
 }
 
 
+def test_areas_may_be_written_with_a_point(tiny: TinySet, predictions: list[Path]) -> None:
+    for annotation in tiny.content["annotations"]:
+        for info in annotation["segments_info"]:
+            info["area"] = float(info["area"])
+    tiny.save()
+    assert evaluate(predictions, tiny.read())[0].quality.all.pq == 1
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("case", BAD_TRUTH)
 def test_bad_annotations_are_one_line(case: str, tiny: TinySet, predictions: list[Path]) -> None:
     damage, message = BAD_TRUTH[case]

@@ -109,5 +109,5 @@ def test_a_file_that_is_too_large(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     with path.open("wb") as file:
         file.truncate((64 << 20) + 1)
-    with pytest.raises(MaskConverError, match="larger than 64 MiB"):
+    with pytest.raises(MaskConverError, match="more than the 67108864 that are read"):
         read_categories(path)

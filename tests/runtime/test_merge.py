@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ from reference_merge import reference_merge
 
 from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.image import Letterbox, restore
-from maskconver_mobile.merge import MergeRule, merge, merge_image
+from maskconver_mobile.merge import MergeRule, merge_image
 
 COCO_THINGS = frozenset(range(1, 91))
 RULE = MergeRule(0.1, 0.3, 20, (96, 128), False, frozenset(range(1, 6)))
@@ -22,10 +22,17 @@ class Proposals:
     classes: NDArray[np.int32]
 
     def merge(self, letterbox: Letterbox | None, rule: MergeRule) -> NDArray[np.int32]:
-        return np.stack(merge(self.logits, self.scores, self.classes, letterbox, rule))
+        """On the whole canvas where areas are counted: `rule.output_size`, or larger where the image is."""
+        found = merge_image(self.logits, self.scores, self.classes, letterbox, rule)
+        if letterbox is None or rule.hard_sigmoid:
+            return np.stack(found.maps)
+        height, width = letterbox.image_size
+        ids = np.zeros(np.maximum(rule.output_size, letterbox.image_size), found.ids.dtype)
+        ids[:height, :width] = found.ids  # what lies around the image belongs to the best proposal, whose id is 0
+        return np.stack(replace(found, ids=ids).maps)
 
     def merge_image(self, letterbox: Letterbox | None, rule: MergeRule) -> NDArray[np.int32]:
-        return np.stack(merge_image(self.logits, self.scores, self.classes, letterbox, rule))
+        return np.stack(merge_image(self.logits, self.scores, self.classes, letterbox, rule).maps)
 
     def reference(self, letterbox: Letterbox | None, rule: MergeRule) -> NDArray[np.int64]:
         info = None if letterbox is None else letterbox.image_info
@@ -127,7 +134,7 @@ def test_the_first_of_equals_wins() -> None:
     logits = np.full((4, 4, 3), 30, np.float32)
     rule = MergeRule(0.1, 0, 0, (32, 32), False, frozenset({1, 2, 3}))
     scores = np.array([0.4, 0.8, 0.8], np.float32)
-    category_map, instance_map = merge(logits, scores, np.array([1, 2, 3]), None, rule)
+    category_map, instance_map = merge_image(logits, scores, np.array([1, 2, 3]), None, rule).maps
     assert np.unique(category_map).tolist() == [2]
     assert np.unique(instance_map).tolist() == [1]
 
@@ -136,7 +143,7 @@ def test_all_masks_far_below_zero_fall_to_the_best_score() -> None:
     logits = np.full((4, 4, 2), -2000, np.float32)
     logits[0, 0] = 1
     rule = MergeRule(0.1, 0, 0, (32, 32), False, frozenset({1, 2}))
-    category_map, _ = merge(logits, np.array([0.4, 0.8], np.float32), np.array([1, 2]), None, rule)
+    category_map, _ = merge_image(logits, np.array([0.4, 0.8], np.float32), np.array([1, 2]), None, rule).maps
     assert np.unique(category_map).tolist() == [2]
 
 
@@ -147,8 +154,8 @@ def test_padding_counts_for_the_best_score() -> None:
     scores, classes = np.array([0.9], np.float32), np.array([7])
     kept = MergeRule(0.1, 0, 32 * 32 - 1, (32, 32), False, frozenset())
     dropped = MergeRule(0.1, 0, 32 * 32, (32, 32), False, frozenset())
-    assert np.unique(merge_image(logits, scores, classes, letterbox, kept)[0]).tolist() == [7]
-    assert np.unique(merge_image(logits, scores, classes, letterbox, dropped)[0]).tolist() == [0]
+    assert np.unique(merge_image(logits, scores, classes, letterbox, kept).category_map).tolist() == [7]
+    assert np.unique(merge_image(logits, scores, classes, letterbox, dropped).category_map).tolist() == [0]
 
 
 @pytest.mark.parametrize("hard_sigmoid", [False, True])
@@ -157,7 +164,7 @@ def test_no_valid_proposal_gives_an_empty_picture(scores: list[float], hard_sigm
     rule = MergeRule(0.1, 0.5, 10, (20, 30), hard_sigmoid, frozenset())
     letterbox = Letterbox.fit((17, 40), (40, 60))
     logits = np.ones((20, 30, len(scores)), np.float32)
-    maps = merge_image(logits, np.array(scores, np.float32), np.ones(len(scores), np.int32), letterbox, rule)
+    maps = merge_image(logits, np.array(scores, np.float32), np.ones(len(scores), np.int32), letterbox, rule).maps
     assert [m.shape for m in maps] == [(17, 40)] * 2
     assert not any(m.any() for m in maps)
 

@@ -16,15 +16,16 @@ from models import TINY, Models
 from onnx import numpy_helper
 
 from maskconver_mobile.card import KEY
-from maskconver_mobile.cli.inspect import command as inspect_command
+from maskconver_mobile.cli.inspect_model import command as inspect_command
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.quantize_file import convert_quantized, quantize_file
 from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.engines import Optimization
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.inspection import OperatorInfo, TensorInfo, inspect_model
-from maskconver_mobile.onnx_file import TAIL_KEY
-from maskconver_mobile.runtimes import Optimization
+from maskconver_mobile.onnx_wire import has_external_weights, read_metadata
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
+from maskconver_mobile.tail import TAIL_KEY
 
 Edit = Callable[[onnx.ModelProto], None]
 
@@ -158,6 +159,22 @@ def other_input(proto: onnx.ModelProto) -> None:
     damage(proto, KEY, json.dumps({**card, "input_size": [64, 64]}))
 
 
+def other_count(proto: onnx.ModelProto) -> None:
+    card = json.loads(next(e.value for e in proto.metadata_props if e.key == KEY))
+    damage(proto, KEY, json.dumps({**card, "num_instances": 7}))
+
+
+def external_in_a_node(proto: onnx.ModelProto) -> None:
+    """A constant behind an attribute of a node in the branch of a node."""
+    tensor = numpy_helper.from_array(np.ones(4, np.float32), "x")
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+    constant = onnx.helper.make_node("Constant", [], ["c"], value=tensor)
+    branch = onnx.helper.make_graph([constant], "branch", [], [])
+    proto.graph.node.append(onnx.helper.make_node("If", ["none"], [], then_branch=branch, else_branch=branch))
+
+
 def unknown_operator(proto: onnx.ModelProto) -> None:
     proto.graph.node[0].op_type = "Nonsense"
 
@@ -177,12 +194,14 @@ def set_ir_version(proto: onnx.ModelProto) -> None:
         (lambda m: damage(m, KEY, "{"), "its model card is not readable"),
         (newer_schema, "has schema 99 and this version reads up to 2; upgrade"),
         (other_input, "its card says"),
+        (other_count, r"its classes is int32 \[1, 12\], its card says \[1, 7\]"),
         (lambda m: damage(m, TAIL_KEY, "AAAA"), "its card says level masks"),
         (set_opset, "upgrade onnxruntime"),
         (set_ir_version, "upgrade onnxruntime"),
         (lambda m: external(m, onnx.TensorProto.FLOAT), "keeps weights in another file"),
         (lambda m: external(m, onnx.TensorProto.INT64), "keeps weights in another file"),
-        (unknown_operator, "ONNX Runtime cannot load it"),
+        (external_in_a_node, "keeps weights in another file"),
+        (unknown_operator, "onnxruntime cannot load it"),
     ],
 )
 def test_files_that_are_not_ours_or_damaged(edit: Edit, message: str, model: Path, tmp_path: Path) -> None:
@@ -231,6 +250,16 @@ def test_inspection_refuses_tensors_without_shape(model: Path, tmp_path: Path) -
         inspect_model(edited(model, tmp_path, forget))
 
 
+def test_inspection_names_types_that_numpy_lacks_and_convolutions_without_weights(model: Path, tmp_path: Path) -> None:
+    def odd(proto: onnx.ModelProto) -> None:
+        proto.graph.output[0].type.tensor_type.elem_type = 999
+        next(node for node in proto.graph.node if node.op_type == "Conv").input[:] = ["image"]
+
+    info = inspect_model(edited(model, tmp_path, odd))
+    assert info.outputs[0].dtype == "type 999"
+    assert info.multiply_adds < inspect_model(model).multiply_adds
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(MaskConverError, match="no such model file"):
         Segmenter(tmp_path / "none.onnx")
@@ -266,5 +295,58 @@ def test_running_needs_no_onnx_package(model: Path, monkeypatch: pytest.MonkeyPa
     assert Segmenter(model).segment(image()).panoptic_map.shape == (60, 90)
 
 
+@pytest.mark.parametrize("location", ["weights.bin", "../weights.bin"])
+def test_weights_in_the_current_folder_are_not_taken(
+    location: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtime would look for them there, and give another answer in another folder."""
+    proto = onnx.load(model)
+    tensor = next(t for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT)
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / location).write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    path = here / "edited.onnx"
+    path.write_bytes(proto.SerializeToString())
+    monkeypatch.chdir(here)
+    with pytest.raises(MaskConverError, match="keeps weights in another file"):
+        Segmenter(path)
+
+
 def test_weights_are_in_the_file(model: Path) -> None:
-    assert all(numpy_helper.to_array(t).size > 0 for t in onnx.load(model).graph.initializer)
+    content = model.read_bytes()
+    assert not has_external_weights(content)
+    proto = onnx.load_from_string(content)
+    external(proto, onnx.TensorProto.FLOAT)
+    assert has_external_weights(proto.SerializeToString())
+    assert read_metadata(content) == {entry.key: entry.value for entry in proto.metadata_props}
+
+
+@pytest.mark.parametrize("content", [b"\x0b", b"\x3a\x05\x00", b"\x80" * 20, b"\x3d\x00", b"\x3a\x02\x2a\x09"])
+def test_bytes_that_are_no_message(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"truncated|unknown wire type|more than ten bytes"):
+        has_external_weights(content)
+
+
+def test_graphs_may_not_nest_without_end() -> None:
+    content = b""
+    for _ in range(40):  # an attribute's graph in a node in a graph
+        for tag in (0x32, 0x2A, 0x0A):
+            length = len(content)
+            content = bytes([tag, length & 127 | 128, length >> 7]) + content
+    with pytest.raises(ValueError, match="nested too deeply"):
+        has_external_weights(b"\x3a" + bytes([len(content) & 127 | 128, len(content) >> 7]) + content)
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_provider_that_does_not_start_is_told(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runtime would compute on the CPU and say nothing."""
+    import onnxruntime
+
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider", "CUDAExecutionProvider"]
+    )
+    with pytest.raises(MaskConverError, match=r"CUDAExecutionProvider (does not work on this machine|is not)"):
+        Segmenter(model, providers=["CUDAExecutionProvider"])

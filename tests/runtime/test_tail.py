@@ -1,5 +1,7 @@
 """The host's half of `heads` graphs."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +50,7 @@ def random_tail(size: int = 4) -> Tail:
 
 def test_round_trip() -> None:
     tail = random_tail()
-    again = Tail.from_bytes(tail.to_bytes(), "m")
+    again = Tail.from_bytes(tail.to_bytes(), "m", 7)
     for name, value in vars(tail).items():
         np.testing.assert_array_equal(getattr(again, name), value)
 
@@ -56,11 +58,45 @@ def test_round_trip() -> None:
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x93NUMPY"])
 def test_damaged_tail(content: bytes) -> None:
     with pytest.raises(MaskConverError, match=r"m\.tflite: the weights behind its heads are damaged"):
-        Tail.from_bytes(content, "m.tflite")
+        Tail.from_bytes(content, "m.tflite", 7)
 
 
 def test_shapes_that_do_not_fit() -> None:
     tail = random_tail()
     broken = Tail(tail.class_embeddings, tail.kernels[:, :2], tail.biases, tail.gamma, tail.beta)
     with pytest.raises(MaskConverError, match="damaged"):
-        Tail.from_bytes(broken.to_bytes(), "m")
+        Tail.from_bytes(broken.to_bytes(), "m", 7)
+
+
+def test_a_deflated_tail_is_refused_before_it_grows() -> None:
+    """Zeros deflate a thousandfold."""
+    tail = random_tail()
+    large = Tail(np.zeros((1 << 20, 4), np.float32), *(v for n, v in vars(tail).items() if n != "class_embeddings"))
+    content = io.BytesIO()
+    np.savez_compressed(content, **vars(large))
+    assert len(content.getvalue()) < 100_000
+    with pytest.raises(MaskConverError, match="damaged"):
+        Tail.from_bytes(content.getvalue(), "m", 1 << 20)
+
+
+@pytest.mark.parametrize("classes", [6, 8, 1 << 14])
+def test_other_rows_than_classes_are_refused(classes: int) -> None:
+    with pytest.raises(MaskConverError, match="damaged"):
+        Tail.from_bytes(random_tail().to_bytes(), "m", classes)
+
+
+def test_a_header_that_promises_more_than_there_is() -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(random_tail().to_bytes())) as good, zipfile.ZipFile(content, "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, good.read(name).replace(b"(7, 4), ", b"(9999, 9999), ").replace(b"(4,), ", b"(4096,), "))
+    with pytest.raises(MaskConverError, match="damaged"):
+        Tail.from_bytes(content.getvalue(), "m", 7)
+
+
+def test_doubles_are_refused() -> None:
+    tail = random_tail()
+    content = io.BytesIO()
+    np.savez(content, **{name: value.astype(np.float64) for name, value in vars(tail).items()})
+    with pytest.raises(MaskConverError, match="damaged"):
+        Tail.from_bytes(content.getvalue(), "m", 7)

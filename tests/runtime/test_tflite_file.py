@@ -14,8 +14,11 @@ from ai_edge_litert import schema_py_generated as schema
 from maskconver_mobile import tflite_metadata
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.inspection import inspect_model
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 from maskconver_mobile.tflite_file import attach, pack, read_metadata, read_tflite
+
+BOLT = {"id": 1, "name": "bolt", "is_thing": True, "color": [1, 2, 3]}
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +144,39 @@ def test_random_bytes(tmp_path: Path) -> None:
         ({"input_size": [1 << 20, 256]}, "malformed"),
         ({"std": [0, 1, 1]}, "malformed"),
         ({"categories": [{"id": 1}]}, "malformed"),
-        ({"input_size": [96, 96]}, "its card says"),
+        ({"input_size": [96, 96]}, "takes image .*, its card says"),
+        ({"level": "panoptic"}, "its outputs and those that its card says differ"),
+        ({"num_instances": 7}, r"its classes is int32 \[1, 50\], its card says \[1, 7\]"),
+        ({"num_classes": 200}, r"malformed \(id is 200; expected a whole number in 1\.\.199"),
+        ({"num_classes": True}, "num_classes is True"),
+        ({"schema": True}, "schema True and this version"),
+        ({"schema": [2]}, "schema .* and this version"),
+        ({"object_mask_threshold": "x"}, "object_mask_threshold is 'x'; expected a number"),
+        ({"overlap_threshold": None}, "overlap_threshold is None"),
+        ({"overlap_threshold": 1.5}, "overlap_threshold: expected a number from 0 to 1"),
+        ({"small_area_threshold": float("nan")}, "small_area_threshold is nan"),
+        ({"small_area_threshold": -1}, "small_area_threshold: expected"),
+        ({"mean": ["a", 1, 2]}, r"mean\[0\] is 'a'"),
+        ({"mean": [1e9, 0, 0]}, "mean: expected three numbers from 0 to 255"),
+        ({"mean": [1, 2]}, "mean is .*; expected a list of 3"),
+        ({"std": [1e-30, 1, 1]}, "std: expected"),
+        ({"source": []}, r"source is \[\]; expected an object"),
+        ({"source": {"a": 1}}, "source.*expected text"),
+        ({"tools": {"a": "x" * 1000}}, "tools: expected a few short texts"),
+        ({"name": {}}, "name is {}; expected text"),
+        ({"name": "x" * 1000}, "name: expected text of up to 300"),
+        ({"target": 3}, "target is 3"),
+        ({"hard_sigmoid": "no"}, "hard_sigmoid is 'no'"),
+        ({"half_precision": "no"}, "half_precision is 'no'"),
+        ({"output_size": [16384, 16384]}, "output_size: expected sides"),
+        ({"categories": {}}, "categories is {}"),
+        ({"categories": [BOLT, BOLT]}, "categories: expected every id once"),
+        ({"categories": [BOLT | {"id": 30_000_000}]}, "id is 30000000"),
+        ({"categories": [BOLT | {"id": 0}]}, "id is 0"),
+        ({"categories": [BOLT | {"color": "a"}]}, r"categories\[0\].color is 'a'"),
+        ({"categories": [BOLT | {"color": [300, 0, 0]}]}, r"color is \[300, 0, 0\]"),
+        ({"categories": [BOLT | {"name": 3}]}, r"categories\[0\].name is 3"),
+        ({"categories": [BOLT | {"is_thing": "0"}]}, r"is_thing is '0'"),
         ({"level": "heads"}, "says level heads, its contents do not"),
     ],
 )
@@ -153,6 +188,71 @@ def test_cards_that_cannot_be(
             return json.dumps({**json.loads(super().to_json()), **change})
 
     refused(tmp_path, attach(content, Forged(**vars(card))), message)
+
+
+@pytest.mark.parametrize("key", ["name", "categories", "half_precision", "mean"])
+def test_cards_that_lack_something(tmp_path: Path, content: bytes, card: ModelCard, key: str) -> None:
+    class Forged(ModelCard):
+        def to_json(self) -> str:
+            return json.dumps({k: v for k, v in json.loads(super().to_json()).items() if k != key})
+
+    refused(tmp_path, attach(content, Forged(**vars(card))), f"malformed .*{key}.* is missing")
+
+
+def test_entries_that_share_a_buffer_are_not_copied_one_by_one(tmp_path: Path, content: bytes) -> None:
+    """300 entries of one buffer of 9 MB would be 2.7 GB."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    large = max(
+        range(len(model.buffers)), key=lambda i: 0 if model.buffers[i].data is None else len(model.buffers[i].data)
+    )
+    for i in range(300):
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = f"entry {i}", large
+        model.metadata.append(entry)
+    refused(tmp_path, pack(model), "damaged TFLite model")
+
+
+def test_too_many_entries(tmp_path: Path, content: bytes) -> None:
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model.metadata = model.metadata * 500
+    refused(tmp_path, pack(model), "damaged TFLite model")
+
+
+def test_long_names_are_not_read(tmp_path: Path, content: bytes) -> None:
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model.metadata[0].name = "x" * 1_000_000
+    refused(tmp_path, pack(model), "damaged TFLite model")
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model.subgraphs[0].tensors[0].name = "x" * 1_000_000
+    path = tmp_path / "long.tflite"
+    path.write_bytes(pack(model))
+    with pytest.raises(MaskConverError, match="damaged TFLite model"):
+        inspect_model(path)
+
+
+def test_a_graph_that_cannot_run_is_refused_when_it_is_loaded(with_custom_operator: Path) -> None:
+    with pytest.raises(MaskConverError, match=r"custom\.tflite: ai-edge-litert cannot load it: .*Nonsense") as caught:
+        Segmenter(with_custom_operator)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_runtime_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = Segmenter(DEFAULT_MODEL)
+
+    def broken() -> None:
+        raise RuntimeError("node number 3\nfailed to invoke")
+
+    monkeypatch.setattr(segmenter._runtime._engine, "invoke", broken)
+    with pytest.raises(MaskConverError, match=r"cannot be run \(node number 3 failed to invoke\)"):
+        segmenter.segment(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_classes_that_the_card_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = Segmenter(DEFAULT_MODEL)
+    original = segmenter._runtime.run
+    monkeypatch.setattr(segmenter._runtime, "run", lambda image: {**original(image), "classes": np.full((1, 50), 999)})
+    with pytest.raises(MaskConverError, match=r"puts out classes beyond 0\.\.200"):
+        segmenter.segment(np.zeros((4, 4, 3), np.uint8))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"schema": 1}', "[" * 100_000])

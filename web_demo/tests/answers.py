@@ -32,7 +32,8 @@ def main() -> None:
     models = folder / "models"
     models.mkdir(parents=True, exist_ok=True)
     for name, (spec, precision) in MODELS.items():
-        config, checkpoint = DEMO / "maskconver_256_demo.yaml", DEMO / "maskconver_256_demo"
+        checkpoint = Path(__file__).parents[2] / "maskconver_mobile" / "demo" / "maskconver_256_demo"
+        config = checkpoint.with_suffix(".yaml")
         convert(config, checkpoint, models / name, spec=spec, precision=precision)
     for model in (path for suffix in ("*.tflite", "*.onnx") for path in page.glob(suffix)):
         (models / model.name).write_bytes(model.read_bytes())

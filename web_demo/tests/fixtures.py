@@ -141,7 +141,7 @@ def write_merges(writer: Writer, rng: np.random.Generator) -> None:
         scores, classes = rng.uniform(0, 1, count).astype(np.float32), rng.integers(1, 140, count)
         rule = MergeRule(0.1, (0.3, 0, 0.7)[seed % 3], 20, (96, 128), seed % 7 == 6, frozenset(range(1, 91)))
         box = Letterbox.fit(size, (48, 64))
-        maps = merge_image(logits, scores, classes, box, rule)
+        maps = merge_image(logits, scores, classes, box, rule).maps
         cases.append(merge_case(writer, (logits, scores, classes), rule, box, maps))
     labels = [{"id": c.id, "name": c.name, "isThing": c.is_thing, "color": c.color} for c in CARD.categories]
     writer.save("merge", {"labels": labels, "cases": cases})

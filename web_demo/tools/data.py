@@ -21,7 +21,9 @@ DEMO = Path(maskconver_mobile.__file__).parent / "demo"
 PHOTO = DEMO / "astronaut.jpg"
 PHOTOS = (PHOTO, *sorted((DEMO / "photos").glob("*.jpg")))
 SMALL = 128
-CHECKPOINT = ("--config", str(DEMO / "maskconver_256_demo.yaml"), "--checkpoint", str(DEMO / "maskconver_256_demo"))
+# The checkpoint is in the repository, and not in the installed package.
+STEM = Path(__file__).parents[2] / "maskconver_mobile" / "demo" / "maskconver_256_demo"
+CHECKPOINT = ("--config", f"{STEM}.yaml", "--checkpoint", str(STEM))
 # By name: the file, and what the page calls it. The first one that suits is the page's own choice.
 MODELS = {
     "int8": ("int8.tflite", "int8, for the CPU"),

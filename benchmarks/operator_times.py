@@ -1,6 +1,6 @@
 """Where the time goes inside a model, operator by operator.
 
-python -m maskconver_mobile.benchmarks.profile model.tflite --threads 2
+python -m maskconver_mobile.benchmarks.operator_times model.tflite --threads 2
 """
 
 import importlib.metadata
@@ -16,7 +16,10 @@ from maskconver_mobile.benchmarks import litert_profile, worker
 from maskconver_mobile.benchmarks.models import card_of
 from maskconver_mobile.benchmarks.photos import PreparedPhotos, find_photos
 from maskconver_mobile.benchmarks.process import module_command
+from maskconver_mobile.engines import OnnxEngine, open_engine
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.files import read_model_bytes
+from maskconver_mobile.formats import format_of
 
 TIMEOUT_S = 600
 
@@ -112,10 +115,7 @@ def profile(model: Path, threads: int = 2, runs: int = 20, photos: Sequence[Path
     """
     if not model.is_file():
         raise MaskConverError(f"{model}: no such model file")
-    try:
-        runtime = worker.runtime_of(str(model))
-    except ValueError as error:
-        raise MaskConverError(f"{model}: {error}") from error
+    runtime = format_of(model).runtime
     with PreparedPhotos(find_photos() if photos is None else photos) as prepared:
         inputs = prepared.inputs(card_of(model))
         each = -(-runs // max(len(inputs), 1))
@@ -151,18 +151,21 @@ def _litert(model: Path, threads: int, each: int, inputs: Sequence[Path]) -> dic
 
 def _onnxruntime(model: Path, threads: int, each: int, inputs: Sequence[Path]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
+        format, trace = format_of(model), f"{folder}/trace"
         try:
-            runner = worker.OnnxRunner(str(model), threads, profile_prefix=f"{folder}/trace")
+            engine = open_engine(format, read_model_bytes(model), threads, profile_prefix=trace)
         except ImportError as error:
-            raise ValueError("ONNX Runtime is not installed; pip install onnxruntime") from error
-        feeder, warmup, count = worker.Feeder(runner, list(map(str, inputs))), 3, max(len(inputs), 1)
+            raise ValueError(f"{format.package} is not installed; {format.cure}") from error
+        if not isinstance(engine, OnnxEngine):
+            raise AssertionError("opened by its format")
+        feeder, warmup, count = worker.Feeder(engine, list(map(str, inputs))), 3, max(len(inputs), 1)
         feeder.feed(0)
         for _ in range(warmup):
-            runner.invoke()
+            engine.invoke()
         for turn in range(each * count):
             feeder.feed(turn)
-            runner.invoke()
-        events = json.loads(Path(runner.session.end_profiling()).read_text(encoding="utf-8"))
+            engine.invoke()
+        events = json.loads(Path(engine.session.end_profiling()).read_text(encoding="utf-8"))
     return summarize_trace(events, warmup, each * count)
 
 
@@ -193,7 +196,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print operator types and the slowest operators of one model."""
     import argparse
 
-    parser = argparse.ArgumentParser(prog="python -m maskconver_mobile.benchmarks.profile", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m maskconver_mobile.benchmarks.operator_times", description=main.__doc__
+    )
     parser.add_argument("model", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=20)

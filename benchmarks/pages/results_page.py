@@ -1,6 +1,6 @@
 """One page that says how fast the graphs are, made by one command from the bundled checkpoint.
 
-    python -m maskconver_mobile.benchmarks.results_page --output benchmarks/RESULTS.md
+    python benchmarks/pages/results_page.py --output benchmarks/RESULTS.md
 
 Every comparison is interleaved in one run over the bundled photographs; a ratio is the median over rounds, of which
 each runs one photograph through all models, with its quartiles.
@@ -20,8 +20,8 @@ from pathlib import Path
 from maskconver_mobile.benchmarks.environment import record
 from maskconver_mobile.benchmarks.host import Measurement, ModelTiming, measure
 from maskconver_mobile.benchmarks.models import card_of
+from maskconver_mobile.benchmarks.operator_times import Profile, profile
 from maskconver_mobile.benchmarks.photos import find_photos
-from maskconver_mobile.benchmarks.profile import Profile, profile
 from maskconver_mobile.card import Level
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.config import read_config
@@ -31,8 +31,9 @@ from maskconver_mobile.converters.spec import GraphSpec, Target
 from maskconver_mobile.converters.tflite import function_of
 from maskconver_mobile.files import write_atomically
 from maskconver_mobile.inspection import inspect_model
-from maskconver_mobile.segmenter import DEFAULT_MODEL
 
+CHECKPOINT = Path(__file__).parents[2] / "maskconver_mobile" / "demo" / "maskconver_256_demo"
+CONFIG = CHECKPOINT.with_suffix(".yaml")
 SIZES = (256, 640)
 LEVELS: tuple[Level, ...] = ("heads", "masks", "panoptic")
 TARGETS: tuple[Target, ...] = ("reference", "cpu")
@@ -69,8 +70,7 @@ class Graph:
             output = OUTPUT_SIZE if self.level == "panoptic" else None
             spec = GraphSpec(level=self.level, target=self.target, output_size=output)
             size = (self.size, self.size)
-            yaml, checkpoint = DEFAULT_MODEL.with_suffix(".yaml"), DEFAULT_MODEL.with_suffix("")
-            convert(yaml, checkpoint, path, spec=spec, precision=self.precision, input_size=size)
+            convert(CONFIG, CHECKPOINT, path, spec=spec, precision=self.precision, input_size=size)
         return path
 
 
@@ -80,8 +80,8 @@ def straight_export(folder: Path, size: int) -> Path:
 
     path = folder / f"tf2onnx_{size}.onnx"
     if not path.exists():
-        config = read_config(DEFAULT_MODEL.with_suffix(".yaml")).with_input_size((size, size))
-        function = function_of(config, read_checkpoint(DEFAULT_MODEL.with_suffix("")), GraphSpec(target="reference"))
+        config = read_config(CONFIG).with_input_size((size, size))
+        function = function_of(config, read_checkpoint(CHECKPOINT), GraphSpec(target="reference"))
         signature = function.input_signature
         tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET, output_path=str(path))
     return path
@@ -211,7 +211,7 @@ def runtimes_section(folder: Path, sizes: Sequence[int], seconds: float) -> Iter
 
 def page(folder: Path, sizes: Sequence[int], seconds: float) -> str:
     """The whole page as Markdown."""
-    machine = record()
+    machine = {"cpu": "unknown processor", "cores": 1, "packages": {}, **record()}
     load = ", ".join(f"{v:.1f}" for v in os.getloadavg())
     versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     intro = [

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from maskconver_mobile.partitions import Partitions
 
 
+PREFIX = {"gpu": "at most (shapes and drivers decide): "}
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
@@ -19,7 +22,7 @@ def command(model: Path, as_json: bool) -> None:
     from maskconver_mobile.inspection import inspect_model
 
     info = inspect_model(model)
-    partitions = _partitions(model)
+    partitions = _partitions(model, info)
     if as_json:
         import json
 
@@ -28,14 +31,19 @@ def command(model: Path, as_json: bool) -> None:
         _show(model, info, partitions)
 
 
-def _partitions(model: Path) -> "dict[str, Partitions]":
+def _partitions(model: Path, info: "ModelInfo") -> "dict[str, Partitions]":
     """How LiteRT's CPU and GPU delegates cut a TFLite graph; nothing for other formats."""
-    if model.suffix != ".tflite":
+    from maskconver_mobile.errors import MaskConverError
+    from maskconver_mobile.formats import TFLITE, format_of
+
+    if format_of(model) is not TFLITE:
         return {}
     from maskconver_mobile.partitions import gpu_partitions, xnnpack_partitions
 
-    content = model.read_bytes()
-    return {"xnnpack": xnnpack_partitions(content), "gpu": gpu_partitions(content)}
+    try:
+        return {"xnnpack": xnnpack_partitions(info.content), "gpu": gpu_partitions(info.content)}
+    except (ValueError, RuntimeError) as error:
+        raise MaskConverError(f"{model}: LiteRT cannot load its graph ({error}); convert it again") from error
 
 
 def _as_dict(info: "ModelInfo") -> dict[str, object]:
@@ -50,8 +58,9 @@ def _as_dict(info: "ModelInfo") -> dict[str, object]:
 
 
 def _show(model: Path, info: "ModelInfo", partitions: "dict[str, Partitions]") -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from maskconver_mobile.cli.terminal import PlainConsole
 
     card = info.card
     things = sum(c.is_thing for c in card.categories)
@@ -67,21 +76,23 @@ def _show(model: Path, info: "ModelInfo", partitions: "dict[str, Partitions]") -
         "proposals": str(card.num_instances),
         "thresholds": f"score {card.object_mask_threshold:g}, overlap {card.overlap_threshold:g}, area {area}",
         "multiply-adds": f"{info.multiply_adds / 1e6:,.0f} M",
-        **{name: _describe(p) for name, p in partitions.items()},
-        "source": ", ".join(f"{k} {v[:16]}" for k, v in card.source.items()),
+        **{name: f"{PREFIX.get(name, '')}{_describe(p)}" for name, p in partitions.items()},
+        "source": ", ".join(f"{k} {v[:16] if k == 'sha256' else v}" for k, v in card.source.items()),
         "written by": ", ".join(f"{k} {v}" for k, v in card.tools.items()),
     }
     summary = Table(show_header=False, box=None)
+    summary.add_column(style="bold", no_wrap=True)
+    summary.add_column(overflow="fold")
     for key, value in rows.items():
-        summary.add_row(f"[bold]{key}", value)
-    tensors = Table("tensor", "dtype", "shape", title="Signature serving_default", title_justify="left")
+        summary.add_row(key, value)
+    tensors = Table("tensor", "dtype", "shape", title="Inputs and outputs", title_justify="left")
     for kind, group in (("in", info.inputs), ("out", info.outputs)):
         for t in group:
             tensors.add_row(f"{kind}  {t.name}", t.dtype, "x".join(map(str, t.shape)))
     operators = Table("operator", "count", title=f"{len(info.operators)} operators", title_justify="left")
     for kind, count in info.operator_counts.items():
         operators.add_row(kind, str(count))
-    console = Console()
+    console = PlainConsole()
     for table in (summary, tensors, operators):
         console.print(table)
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from maskconver_mobile.benchmarks.typed_json import decode
+from maskconver_mobile.typed_json import decode
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Recipes side by side: size, latency, panoptic quality and agreement, as a Markdown table.
 
-python -m maskconver_mobile.benchmarks.quantization --config maskconver_256.yaml --checkpoint ckpt-500000 \
+python benchmarks/pages/quantization.py --config maskconver_256.yaml --checkpoint ckpt-500000 \
     --calibration train2017 --images val2017 --annotations panoptic_val2017.json --panoptic-dir panoptic_val2017 \
     --output docs/quantization_results.md
 """
@@ -149,7 +149,7 @@ def report(rows: Sequence[Row], images: int) -> str:
     lines = [
         "# Quantization: results",
         "",
-        f"Written by `python -m maskconver_mobile.benchmarks.quantization`. {host.get('cpu', 'unknown processor')}, "
+        f"Written by `python benchmarks/pages/quantization.py`. {host.get('cpu', 'unknown processor')}, "
         f"{THREADS} threads; {packages}.",
         f"Panoptic quality, and agreement (pixels of the category that float32 gives them), over {images} images, in "
         "points. Milliseconds are the median and the slowest of the bundled photographs. The last column says how many "
