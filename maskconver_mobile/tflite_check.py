@@ -46,7 +46,8 @@ class _Check:
 
     def run(self) -> None:
         need(self._model.number(0, "i") == 3, f"schema {self._model.number(0, 'i')}")
-        need(not any(code.has(1) for code in self._codes), "an operator that is not built in")
+        for code in self._codes:
+            code.data(1)  # the name of one that is not built in; LiteRT says that it has none of that name
         need(bool(self._buffers) and not self._data(0), "no empty first buffer")
         need(0 < len(self._graphs) <= MAX_GRAPHS, f"{len(self._graphs)} graphs")
         for number, graph in enumerate(self._graphs):
