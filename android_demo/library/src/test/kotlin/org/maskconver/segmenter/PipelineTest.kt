@@ -150,8 +150,8 @@ class PipelineTest {
     }
 
     companion object {
-        /** GATHER, TOPK_V2 and CAST. */
-        private val PICKING = setOf(36, 48, 53)
+        /** GATHER, TOPK_V2, CAST and GATHER_ND. */
+        private val PICKING = setOf(36, 48, 53, 107)
 
         @JvmStatic
         @BeforeClass
