@@ -118,7 +118,7 @@ class PipelineTest {
     @Test
     fun xnnpackDoesTheWork() {
         assertEquals(0, leftByXnnpack("tiny_config_heads_float32_float32"))
-        // Reductions over proposals: MEAN, SUM, REDUCE_MAX and RSQRT, which later versions take as well.
+        // Some on proposals, such as their normalization; the runtime of the Python package takes them as well.
         assertTrue(leftByXnnpack("bundled") <= 6)
     }
 
