@@ -11,7 +11,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from maskconver_mobile import tflite_metadata
+from maskconver_mobile import tflite_check, tflite_metadata
 from maskconver_mobile.card import KEY, ModelCard
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import read_model_bytes
@@ -52,6 +52,10 @@ def parse_tflite(content: bytes, path: Path) -> TfliteFile:
     """As `read_tflite`, of the file's bytes."""
     if content[4:8] != IDENTIFIER:
         raise MaskConverError(f"{path}: is no TFLite model (no {IDENTIFIER.decode()} identifier)")
+    try:
+        tflite_check.check(content)
+    except ValueError as error:
+        raise MaskConverError(f"{path}: is a damaged TFLite model ({error}); copy it again") from error
     metadata = read_metadata(content, str(path))
     if KEY not in metadata:
         raise MaskConverError(f"{path}: carries no model card; convert the checkpoint with `maskconver-mobile convert`")

@@ -149,7 +149,10 @@ def test_the_network_is_one_partition(full: dict[str, Path]) -> None:
     convolutions = sum(info.operator_counts[kind] for kind in ("CONV_2D", "DEPTHWISE_CONV_2D"))
     assert partitions.largest >= convolutions
     assert partitions.count <= 3
-    assert not partitions.outside.keys() & {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL"}
+    # XNNPACK takes no operator of whole numbers; of those in float32 it leaves the ones that pick proposals, no other.
+    whole = [op.kind for op in info.operators if any(t.dtype != "float32" for t in op.outputs)]
+    left = {kind for kind, count in partitions.outside.items() if count > whole.count(kind)}
+    assert left <= {"GATHER", "GATHER_ND", "CAST"}
 
 
 @pytest.mark.parametrize("level", ["heads", "masks"])

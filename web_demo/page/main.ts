@@ -5,6 +5,7 @@ import { altersPixels } from "./device.js";
 import { element, make, save } from "./dom.js";
 import { load, type Loaded } from "./engine.js";
 import { prepare } from "./isolation.js";
+import type { Photograph } from "./measure.js";
 import { Measuring } from "./measuring.js";
 import type { ListedModel } from "./models.js";
 import { addressOf, readSettings, type Settings, writeSettings } from "./settings.js";
@@ -17,7 +18,7 @@ const STREAM_PAUSE_MS = 1000;
 
 const view = new View();
 const camera = new Camera(onFrame, onCameraEnd);
-const measuring = new Measuring(view, say, () => queue(measureNow));
+const measuring = new Measuring(show, say, () => queue(measureNow));
 let models: readonly ListedModel[] = [];
 let settings: Settings = readSettings(location.hash);
 let loaded: Loaded | null = null;
@@ -114,13 +115,17 @@ async function segmentPhoto(): Promise<void> {
   try {
     const result = await loaded.segmenter.segment(picture);
     readable = [picture, name];
-    shownName = name;
-    view.show(result);
+    show(result, name);
     tell(result);
   } catch (error) {
     if (photo === picture && readable !== null) [photo, photoName] = readable;
     throw error;
   }
+}
+
+function show(result: PanopticResult, name: string): void {
+  shownName = name;
+  view.show(result);
 }
 
 function tell(result: PanopticResult): void {
@@ -133,10 +138,23 @@ async function measureNow(): Promise<void> {
   if (loaded === null || builtIn === null) return;
   camera.stop();
   warn("");
-  await measuring.run(loaded, settings, builtIn, (fresh) => {
+  const [own, ...others] = SAMPLES;
+  const fetched = await Promise.all(
+    others.map(async ({ file }) => ({ name: nameOf(file), picture: await fetchSample(file).catch(() => null) })),
+  );
+  const there = fetched.filter((photo): photo is Photograph => photo.picture !== null);
+  const remarks =
+    there.length < others.length
+      ? [`measured on ${there.length + 1} of ${SAMPLES.length} photographs; the others cannot be fetched`]
+      : [];
+  await measuring.run(loaded, settings, [{ name: nameOf(own.file), picture: builtIn }, ...there], remarks, (fresh) => {
     loaded = fresh;
     showGot(fresh);
   });
+}
+
+function nameOf(file: string): string {
+  return file.replace(/.*\//, "");
 }
 
 async function onFrame(video: HTMLVideoElement): Promise<void> {
@@ -248,7 +266,7 @@ async function start(): Promise<void> {
   const options = models.map(({ name, label }) => make("option", { value: name }, label));
   element("model", "select").replaceChildren(make("option", { value: "auto" }, "automatic"), ...options);
   apply(settings);
-  [photo, photoName] = [builtIn, "astronaut.jpg"];
+  [photo, photoName] = [builtIn, nameOf(SAMPLES[0].file)];
   await loadModel();
 }
 

@@ -1,12 +1,12 @@
 /** The section that measures, and what becomes of its report. */
 import { element, make, save } from "./dom.js";
+import type { PanopticResult } from "@maskconver/web";
 import { describeDevice } from "./device.js";
 import { type Loaded, reload } from "./engine.js";
-import { measure } from "./measure.js";
+import { measure, type MeasureOptions } from "./measure.js";
 import type { ExpectedMap } from "./models.js";
 import { type Report, reportOf } from "./report.js";
 import type { Settings } from "./settings.js";
-import type { View } from "./view.js";
 import { describeAgreement, describeTimes } from "./words.js";
 
 const NAME = "benchmark.json";
@@ -20,7 +20,7 @@ export class Measuring {
   private stop = new AbortController();
 
   constructor(
-    private readonly view: View,
+    private readonly draw: (result: PanopticResult, name: string) => void,
     private readonly say: (words: string) => void,
     onStart: () => void,
   ) {
@@ -47,8 +47,14 @@ export class Measuring {
     this.start.focus();
   }
 
-  /** Measure the loaded model in a fresh worker, which is the page's from then on. */
-  async run(loaded: Loaded, settings: Settings, photo: Blob, onLoaded: (fresh: Loaded) => void): Promise<void> {
+  /** Measure the loaded model in a fresh worker, which is the page's from then on. `remarks` stand in the report. */
+  async run(
+    loaded: Loaded,
+    settings: Settings,
+    photos: MeasureOptions["photos"],
+    remarks: readonly string[],
+    onLoaded: (fresh: Loaded) => void,
+  ): Promise<void> {
     this.stop = new AbortController();
     this.end.hidden = false;
     element("measured", "any").hidden = true;
@@ -61,14 +67,14 @@ export class Measuring {
       const expected = answer === null ? null : await expectedMap(answer);
       let agreed = "";
       const found = await measure(segmenter, loadMs, {
-        photo,
+        photos,
         expected,
-        draw: (result) => this.view.show(result),
+        draw: this.draw,
         onAgreement: (agreement) => this.say((agreed = describeAgreement(agreement))),
         onRun: (done, of) => done % 10 === 0 && this.say(`${agreed} Measuring: ${done} of about ${of} runs`),
         signal: this.stop.signal,
       });
-      this.report = reportOf(fresh, settings, device, found);
+      this.report = reportOf({ segmenter, notes: [...fresh.notes, ...remarks] }, settings, device, found);
       this.show(describeAgreement(found.agreement), describeTimes(found));
     } finally {
       this.end.hidden = true;

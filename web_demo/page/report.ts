@@ -1,11 +1,12 @@
 /** A measurement as the JSON that `maskconver-mobile benchmark` writes and its `compare` reads. */
 import type { Device } from "./device.js";
 import type { Loaded } from "./engine.js";
-import { type Measurement, MIN_SECONDS, RUNS, STAGES, WARMUP } from "./measure.js";
+import { type Measurement, MIN_SECONDS, RUNS } from "./measure.js";
 import type { Settings } from "./settings.js";
-import { drift, summarize } from "./statistics.js";
+import { byPhoto, driftInTurn } from "./spread.js";
+import { summarize } from "./statistics.js";
 
-const SCHEMA = 1;
+const SCHEMA = 2;
 /** Below it the answer is not the model's, and a time of it is worth nothing. */
 const AGREES = 0.98;
 const THROTTLED = 1.1;
@@ -20,7 +21,8 @@ export function reportOf(
   found: Measurement,
 ) {
   const { got, card, model } = segmenter;
-  const slower = drift(found.samples.invoke);
+  const photos = byPhoto(found.names, found.samples);
+  const slower = driftInTurn(found.samples.invoke, photos);
   const software = got.backend === "webgpu" && got.gpu?.software === true;
   const warnings = [...notes, ...segmenter.notes];
   if (found.agreement !== null && found.agreement < AGREES) {
@@ -41,7 +43,9 @@ export function reportOf(
     runtime_version: got.version,
     accelerator: got.backend === "webgpu" ? "gpu" : "cpu",
     cores: "",
+    half_precision: false,
     samples_ms: found.samples.invoke,
+    photos,
     load_cold_ms: found.loadMs,
     load_warm_ms: null,
     first_invoke_ms: found.firstInvokeMs,
@@ -49,8 +53,10 @@ export function reportOf(
     rss_before_load_kib: null,
     drift: slower,
     ratio_to_first: null,
-    stages: Object.fromEntries(STAGES.map((stage) => [stage, summarize(found.samples[stage])])),
+    stages: Object.fromEntries(Object.entries(found.samples).map(([stage, times]) => [stage, summarize(times)])),
     profile: null,
+    verification: null,
+    conditions: {},
     warnings,
   };
   const machine = {
@@ -75,7 +81,7 @@ export function reportOf(
       page: location.origin + location.pathname,
       model: settings.model,
       runs: RUNS,
-      warmup: WARMUP,
+      warmup: found.warmup,
       min_seconds: MIN_SECONDS,
     },
     machines: [machine],

@@ -38,7 +38,8 @@ export function drift(samples: readonly number[]): number {
   return quarter === 0 ? 1 : summarize(samples.slice(-quarter)).p50 / summarize(samples.slice(0, quarter)).p50;
 }
 
-function percentile(sorted: readonly number[], share: number): number {
+/** Of sorted numbers. */
+export function percentile(sorted: readonly number[], share: number): number {
   const place = share * (sorted.length - 1);
   const low = sorted[Math.floor(place)] ?? Number.NaN;
   const high = sorted[Math.ceil(place)] ?? Number.NaN;

@@ -4,7 +4,8 @@ import type { Loaded } from "./engine.js";
 import type { Measurement } from "./measure.js";
 import { percent } from "./report.js";
 import type { Settings } from "./settings.js";
-import { drift, summarize } from "./statistics.js";
+import { byPhoto, driftInTurn, spread } from "./spread.js";
+import { summarize } from "./statistics.js";
 
 const RUNTIMES = { auto: "any runtime", litert: "LiteRT.js", onnx: "ONNX Runtime Web" };
 const BACKENDS = { auto: "any processor", wasm: "CPU", webgpu: "WebGPU" };
@@ -39,17 +40,20 @@ export function describeAgreement(agreement: number | null): string {
 }
 
 /** Rows of the table of times: what, and how long. */
-export function describeTimes({ samples, firstInvokeMs, loadMs }: Measurement): [string, string][] {
-  const invoke = summarize(samples.invoke);
+export function describeTimes({ samples, names, firstInvokeMs, loadMs }: Measurement): [string, string][] {
+  const photos = byPhoto(names, samples);
+  const { median, p90, worst, worstPhoto } = spread(photos);
+  const { min, count } = summarize(samples.invoke);
   const stages = Object.entries(samples).filter(([stage]) => stage !== "invoke");
   return [
-    ["Model, median", ms(invoke.p50)],
-    ["Model, 90th percentile", ms(invoke.p90)],
-    ["Model, shortest", ms(invoke.min)],
-    ["Runs", String(invoke.count)],
+    ["Model, median of the photographs", ms(median)],
+    ["Model, their 90th percentile", ms(p90)],
+    ["Model, slowest photograph", `${ms(worst)}, ${worstPhoto}`],
+    ["Model, shortest run", ms(min)],
+    ["Runs", `${count} of ${plural(names.length, "photograph")}`],
     ["First run", ms(firstInvokeMs)],
     ["Loading", ms(loadMs)],
-    ["Last quarter against first", percent(drift(samples.invoke))],
+    ["Last quarter against first", percent(driftInTurn(samples.invoke, photos))],
     ...stages.map(([stage, times]): [string, string] => [
       `${stage[0]?.toUpperCase()}${stage.slice(1)}, median`,
       ms(summarize(times).p50),

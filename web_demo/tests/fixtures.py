@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from maskconver_mobile.benchmarks.spread import by_photo, drift_in_turn, spread
 from maskconver_mobile.benchmarks.stats import drift, summarize
 from maskconver_mobile.card import Category, InputType, ModelCard
 from maskconver_mobile.drawing import segment_colors
@@ -199,6 +200,20 @@ def write_statistics(folder: Path, rng: np.random.Generator) -> None:
     (folder / "statistics.json").write_text(json.dumps(cases))
 
 
+def write_spread(folder: Path, rng: np.random.Generator) -> None:
+    """Timings of photographs taken in turn, described."""
+    cases = []
+    for count in (1, 2, 7):
+        names = [f"{i}.jpg" for i in range(count)]
+        samples = rng.uniform(1, 50, 5 * count).tolist()
+        photos = by_photo(names, samples)
+        found = spread(photos)
+        medians = [photo.invoke.p50 for photo in photos]
+        described = {"medians": medians, "drift": drift_in_turn(samples, photos), "spread": found and asdict(found)}
+        cases.append({"names": names, "samples": samples, **described})
+    (folder / "spread.json").write_text(json.dumps(cases))
+
+
 def write_tiny_models(folder: Path) -> None:
     """Small models of both formats, for the readers of model files."""
     from maskconver_mobile.converters.convert import convert
@@ -221,6 +236,7 @@ def main() -> None:
     write_pictures(writer, folder, rng)
     write_cards(folder)
     write_statistics(folder, rng)
+    write_spread(folder, rng)
     write_tiny_models(folder / "tiny")
 
 

@@ -1,8 +1,8 @@
 /** Builds the library: one ES module with types, and the folder `engine` with the workers and the runtimes. */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { build } from "vite";
+import { build, minifySync } from "vite";
 import { licensesText } from "./licenses.js";
 import { LIBRARY, packageFolder, ROOT, versionOf } from "./paths.js";
 
@@ -41,11 +41,19 @@ export async function buildLibrary() {
   const wasm = join(LIBRARY, "dist/engine/wasm");
   mkdirSync(wasm, { recursive: true });
   for (const [name, files] of Object.entries(WASM)) {
-    for (const file of files) copyFileSync(join(packageFolder(name), file), join(wasm, basename(file)));
+    for (const file of files) copyRuntime(join(packageFolder(name), file), join(wasm, basename(file)));
   }
   writeFileSync(join(LIBRARY, "dist/LICENSES.txt"), licensesText());
   const compiler = join(dirname(packageFolder("typescript")), ".bin/tsc");
   execFileSync(compiler, ["-p", join(LIBRARY, "tsconfig.json")], { stdio: "inherit" });
+}
+
+/** Scripts are shortened: LiteRT's come with their comments. */
+function copyRuntime(from, to) {
+  if (!from.endsWith(".js")) return copyFileSync(from, to);
+  const { code, errors } = minifySync(basename(from), readFileSync(from, "utf8"), { module: false });
+  if (errors.length > 0) throw new Error(`${from}: ${errors[0].message}`);
+  writeFileSync(to, code);
 }
 
 /** The package for other pages: a tarball in `out`. */

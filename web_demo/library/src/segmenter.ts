@@ -34,10 +34,16 @@ const WORKERS: Record<RuntimeName, Record<Backend, string>> = {
 };
 const INTEGER = /int8|int16/;
 const MAX_SIDE = 1280;
+/**
+ * A worker that gives no answer for so long hangs, and is ended. It is long, for loading fetches the runtime, and a GPU
+ * compiles the graph at the first run.
+ */
+const PATIENCE_MINUTES: Record<Backend, number> = { wasm: 3, webgpu: 15 };
 
 export class Segmenter {
   private readonly waiting = new Map<number, { resolve: (answer: never) => void; reject: (error: Error) => void }>();
   private next = 0;
+  private clock: ReturnType<typeof setInterval> | undefined;
   private failure: MaskConverError | null = null;
   /** What runs the model. */
   got!: Got;
@@ -47,10 +53,12 @@ export class Segmenter {
     readonly model: ModelFile,
     /** Why something else was got than was asked for, one line each. */
     readonly notes: readonly string[],
+    private readonly patienceMinutes: number,
   ) {
     worker.onmessage = ({ data }: MessageEvent<Reply>) => {
       const call = this.waiting.get(data.id);
       this.waiting.delete(data.id);
+      this.watch();
       if ("error" in data) call?.reject(new MaskConverError(data.error));
       else call?.resolve(data.answer as never);
     };
@@ -77,7 +85,8 @@ export class Segmenter {
     const threads = options.threads ?? Math.min(4, navigator.hardwareConcurrency || 1);
     const wishes = await plan(file, options.backend ?? "auto", threads, new URL("wasm/", engine).href);
     for (const [i, wish] of wishes.entries()) {
-      const segmenter = new Segmenter(new Worker(new URL(WORKERS[runtime][wish.backend], engine)), file, notes);
+      const worker = new Worker(new URL(WORKERS[runtime][wish.backend], engine));
+      const segmenter = new Segmenter(worker, file, notes, PATIENCE_MINUTES[wish.backend]);
       try {
         segmenter.got = await segmenter.ask<"load">({ kind: "load", name, bytes, wish });
         if (wish.backend === "wasm" && threads > 1 && !crossOriginIsolated) {
@@ -111,7 +120,11 @@ export class Segmenter {
 
   /** End the worker and free its memory. */
   close(): void {
-    this.fail("the segmenter was closed");
+    this.end("the segmenter was closed");
+  }
+
+  private end(reason: string): void {
+    this.fail(reason);
     this.worker.terminate();
   }
 
@@ -119,6 +132,21 @@ export class Segmenter {
     this.failure ??= new MaskConverError(reason);
     for (const call of this.waiting.values()) call.reject(this.failure);
     this.waiting.clear();
+    this.watch();
+  }
+
+  /** Wait for the next answer, if there is one to come. Seconds are counted one by one, so that sleep does not count. */
+  private watch(): void {
+    clearInterval(this.clock);
+    if (this.waiting.size === 0) return;
+    const minutes = this.patienceMinutes;
+    let left = 60 * minutes;
+    this.clock = setInterval(() => {
+      if (--left > 0) return;
+      this.end(
+        `${this.model.name}: gave no answer for ${minutes} minutes and was stopped; use another model or runtime`,
+      );
+    }, 1000);
   }
 
   private ask<K extends Request["kind"]>(request: Extract<Request, { kind: K }>): Promise<Answers[K]> {
@@ -128,6 +156,7 @@ export class Segmenter {
     const transfer = "source" in request && request.source instanceof ImageBitmap ? [request.source] : [];
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
+      if (this.waiting.size === 1) this.watch();
       this.worker.postMessage(message, transfer);
     });
   }

@@ -5,6 +5,9 @@ import { fileURLToPath } from "node:url";
 import type { Page } from "@playwright/test";
 import { expect, PYTHON, segmentLabels, test } from "./base.js";
 
+const PHOTOS = ["astronaut", "apollo11_crew", "camera", "chelsea", "coffee", "grace_hopper", "rocket"].map(
+  (name) => `${name}.jpg`,
+);
 const OUT = fileURLToPath(new URL("../../out/reports/", import.meta.url));
 
 const benchmark = (...values: string[]) =>
@@ -42,8 +45,9 @@ test("a link measures after one tap, and Python reads the report", async ({ page
   await page.getByRole("button", { name: "Share" }).click();
   await expect(page).toHaveTitle(/"schema"/);
   expect(JSON.parse(await page.title())).toEqual(JSON.parse(text));
-  const { results, machines } = JSON.parse(text) as {
-    results: Record<string, unknown>[];
+  const { schema, results, machines } = JSON.parse(text) as {
+    schema: number;
+    results: (Record<string, unknown> & { samples_ms: number[]; photos: { photo: string; samples_ms: number[] }[] })[];
     machines: Record<string, unknown>[];
   };
   expect(results[0]).toMatchObject({
@@ -53,14 +57,22 @@ test("a link measures after one tap, and Python reads the report", async ({ page
     accelerator: "cpu",
     threads: 2,
   });
-  expect((results[0]?.samples_ms as number[]).length).toBeGreaterThanOrEqual(30);
+  expect(schema).toBe(2);
+  const [{ samples_ms, photos } = { samples_ms: [], photos: [] }] = results;
+  expect(samples_ms.length).toBeGreaterThanOrEqual(35);
+  expect(photos.map(({ photo }) => photo)).toEqual(PHOTOS);
+  for (const [i, { samples_ms: own }] of photos.entries())
+    expect(own).toEqual(samples_ms.filter((_, run) => run % PHOTOS.length === i));
   expect(machines[0]).toMatchObject({
     emulated: false,
     environment: { isolated: true, agreement: expect.any(Number) },
   });
   expect(benchmark("compare", "web.json", "web.json")).toContain("no difference");
   benchmark("report", "web.json", "--output", "web.html");
-  expect(readFileSync(`${OUT}web.html`, "utf8")).toContain("int8.tflite, litert.js, 2 threads");
+  const html = readFileSync(`${OUT}web.html`, "utf8");
+  expect(html).toContain("int8.tflite, litert.js, 2 threads");
+  expect(html).toContain("<td>chelsea.jpg</td>");
+  expect(html).toContain("all stages together, over photographs");
 });
 
 test("a page that is hidden meanwhile measures nothing", async ({ page, demo }) => {

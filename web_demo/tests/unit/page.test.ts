@@ -2,8 +2,10 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
 import type { Segmenter } from "@maskconver/web";
 import { agreement, candidates, type ListedModel } from "../../page/models.js";
+import type { Measurement } from "../../page/measure.js";
 import { reportOf } from "../../page/report.js";
 import { addressOf, readSettings, writeSettings } from "../../page/settings.js";
+import { byPhoto, driftInTurn, spread } from "../../page/spread.js";
 import { drift, summarize } from "../../page/statistics.js";
 import { OUT } from "./fixtures.js";
 
@@ -77,10 +79,35 @@ test("statistics are those of Python", () => {
   }
 });
 
+test("photographs are described as in Python", () => {
+  const cases = JSON.parse(readFileSync(`${OUT}fixtures/spread.json`, "utf8")) as {
+    names: string[];
+    samples: number[];
+    drift: number;
+    medians: number[];
+    spread: { median: number; p90: number; worst: number; worst_photo: string };
+  }[];
+  expect(cases.length).toBeGreaterThan(2);
+  for (const { names, samples, medians, ...expected } of cases) {
+    const photos = byPhoto(names, { decode: samples, preprocess: samples, invoke: samples, merge: samples });
+    const found = spread(photos);
+    expect(photos.map(({ photo }) => photo)).toEqual(names);
+    photos.forEach(({ invoke }, i) => expect(invoke.p50).toBeCloseTo(medians[i] as number, 9));
+    expect(found.worstPhoto).toBe(expected.spread.worst_photo);
+    expect(found.median).toBeCloseTo(expected.spread.median, 9);
+    expect(found.p90).toBeCloseTo(expected.spread.p90, 9);
+    expect(found.worst).toBeCloseTo(expected.spread.worst, 9);
+    expect(driftInTurn(samples, photos)).toBeCloseTo(expected.drift, 9);
+  }
+});
+
 describe("report", () => {
   vi.stubGlobal("crossOriginIsolated", true);
   vi.stubGlobal("location", new URL("https://here.example/demo/#run=1"));
-  const samples = { decode: [1], preprocess: [2], invoke: [10, 10, 10, 10, 10, 10, 10, 30], merge: [3], draw: [4] };
+  // Two photographs, of which one takes twice as long; the last runs took three times as long.
+  const invoke = [10, 20, 10, 20, 10, 20, 30, 60];
+  const [decode, preprocess, merge, draw] = [1, 2, 3, 4].map((time) => invoke.map(() => time)) as number[][];
+  const samples = { decode, preprocess, invoke, merge, draw } as Measurement["samples"];
   const device = { id: "Pixel 8, Chrome 141", sha256: "0", environment: { cores: 8 } };
   const make = (backend: "wasm" | "webgpu", software: boolean, agreed: number | null) => {
     const gpu = backend === "webgpu" ? { vendor: "v", architecture: "a", software } : null;
@@ -90,6 +117,8 @@ describe("report", () => {
     return reportOf({ segmenter: segmenter as unknown as Segmenter, notes: ["another model"] }, AUTO, device, {
       loadMs: 5,
       firstInvokeMs: 50,
+      warmup: 3,
+      names: ["a.jpg", "b.jpg"],
       samples,
       agreement: agreed,
     });
@@ -108,12 +137,23 @@ describe("report", () => {
     });
   });
 
+  test("every photograph has its times", () => {
+    const { photos, stages, samples_ms } = make("wasm", false, 1).results[0] ?? {};
+    expect(samples_ms).toEqual(invoke);
+    expect(Object.keys(stages ?? {})).toEqual(["decode", "preprocess", "invoke", "merge", "draw"]);
+    expect(photos?.map(({ photo, samples_ms }) => [photo, samples_ms])).toEqual([
+      ["a.jpg", [10, 10, 10, 30]],
+      ["b.jpg", [20, 20, 20, 60]],
+    ]);
+    expect(photos?.[1]?.stages).toEqual({ decode: 1, preprocess: 2, invoke: 20, merge: 3 });
+  });
+
   test("wrong answers and slowing down are told", () => {
     expect(make("wasm", false, 0.5).results[0]?.warnings).toEqual([
       "another model",
       "a note",
       "only 50.0% of the photograph's pixels have the expected category",
-      "slowed down by 100.0% from its first quarter to its last",
+      "slowed down by 200.0% from its first quarter to its last",
     ]);
     expect(make("wasm", false, null).results[0]?.warnings.join()).not.toContain("expected");
   });

@@ -156,9 +156,10 @@ class CameraSource(context: Context, private val onFrame: (Image) -> Unit, priva
     }
 
     companion object {
-        private const val WANTED_PIXELS = 640 * 480
+        /** Enough for a phone's screen; every frame is turned into RGB here. */
+        private const val WANTED_PIXELS = 1280 * 960
 
-        /** The largest size of at most 640 x 480 pixels, or the smallest of all. */
+        /** The largest size of at most 1280 x 960 pixels, or the smallest of all. */
         fun chooseSize(sizes: List<Size>): Size? =
             sizes.filter { it.width * it.height <= WANTED_PIXELS }.maxByOrNull { it.width * it.height }
                 ?: sizes.minByOrNull { it.width * it.height }

@@ -21,6 +21,7 @@ import android.widget.ToggleButton
 import java.io.File
 import org.maskconver.segmenter.PanopticResult
 import org.maskconver.segmenter.Plane
+import org.maskconver.segmenter.RgbImage
 import org.maskconver.segmenter.YuvImage
 
 /** The live view, and where the app begins. */
@@ -140,10 +141,8 @@ class MainActivity : Activity() {
         if (paused) return
         val degrees = CameraSource.uprightDegrees(camera.sensorDegrees, screenDegrees(), camera.isFront)
         frames.put { frame ->
-            val start = System.nanoTime()
-            yuv.toRgb(degrees, frame.image)
-            frame.decodeMs = (System.nanoTime() - start) / 1e6
-            show(frame)
+            frame.read(yuv, degrees)
+            show(frame.picture)
         }
         runOnUiThread(::segmentNewest)
     }
@@ -158,16 +157,14 @@ class MainActivity : Activity() {
     }
 
     /** The picture is copied before the frame may change again; some bitmaps take turns. */
-    private fun show(frame: Frame) {
-        val (height, width) = frame.image.height to frame.image.width
-        val pixels = frame.image.pixels
-        for (i in 0 until height * width) pixels[i] = pixels[i] or OPAQUE
+    private fun show(picture: RgbImage) {
+        val (height, width) = picture.height to picture.width
         val next = (pictures.indexOf(lastPicture) + 1) % pictures.size
         val bitmap = pictures[next]?.takeIf { it.width == width && it.height == height }
             ?: Bitmap.createBitmap(width, height, Bitmap.Config.ARGB_8888)
         pictures[next] = bitmap
         lastPicture = bitmap
-        bitmap.setPixels(pixels, 0, width, 0, 0, width, height)
+        bitmap.setPixels(picture.pixels, 0, width, 0, 0, width, height)
         runOnUiThread { view.showPicture(bitmap) }
     }
 
@@ -213,6 +210,5 @@ class MainActivity : Activity() {
 
         /** Makes the camera; tests put another one here. */
         internal var cameras: (Activity, (Image) -> Unit, () -> Unit) -> FrameSource = ::CameraSource
-        private const val OPAQUE = 0xFF shl 24
     }
 }

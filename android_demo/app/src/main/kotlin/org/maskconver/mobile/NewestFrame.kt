@@ -1,11 +1,32 @@
 package org.maskconver.mobile
 
 import org.maskconver.segmenter.RgbImage
+import org.maskconver.segmenter.YuvImage
 
 /** A picture of the camera, upright, and how long it took to read it. */
 class Frame {
-    val image = RgbImage()
+    /** As it is shown. */
+    val picture = RgbImage()
+    private val half = RgbImage()
+
+    /** As it is segmented: at half its size if it is large, for the map of a large picture takes long. */
+    var image = picture
+        private set
     var decodeMs = 0.0
+
+    /** Takes a picture that a turn of [degrees] clockwise makes upright. */
+    fun read(yuv: YuvImage, degrees: Int) {
+        val start = System.nanoTime()
+        yuv.toRgb(degrees, picture)
+        val isLarge = picture.height * picture.width > MAP_PIXELS
+        if (isLarge) half.halve(picture)
+        image = if (isLarge) half else picture
+        decodeMs = (System.nanoTime() - start) / 1e6
+    }
+
+    private companion object {
+        const val MAP_PIXELS = 640 * 480
+    }
 }
 
 /** Hands the newest frame from one thread to another; older ones are dropped. Three frames go round and round. */

@@ -1,12 +1,14 @@
 package org.maskconver.mobile
 
 import android.content.Intent
+import android.os.BatteryManager
 import android.os.Bundle
 import android.widget.TextView
 import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import kotlin.math.abs
+import org.json.JSONArray
 import org.json.JSONObject
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
@@ -107,6 +109,33 @@ class BenchmarkTest {
             else expected.floats().all { abs(it - found.getFloat()) < 1e-3f }
             assertEquals(file, output.getInt("input") == 0, same)
         }
+    }
+
+    /** What Python's tests read as this app's, recorded here; where the app writes other things now, target/app_result.json is it. */
+    @Test
+    fun thePythonSideKnowsWhatIsWritten() {
+        val full = Intent(Intent.ACTION_BATTERY_CHANGED).putExtra(BatteryManager.EXTRA_LEVEL, 87).putExtra(BatteryManager.EXTRA_SCALE, 100)
+            .putExtra(BatteryManager.EXTRA_TEMPERATURE, 295).putExtra(BatteryManager.EXTRA_PLUGGED, BatteryManager.BATTERY_PLUGGED_USB)
+        @Suppress("DEPRECATION") // It is what the system sends.
+        RuntimeEnvironment.getApplication().sendStickyBroadcast(full)
+        val photo = File(folder.parentFile, "photo.bin").apply { writeBytes(ByteArray(96 * 96 * 3) { it.toByte() }) }
+        start {
+            putExtra("run", "recorded").putExtra("contract", 1).putExtra("model", tiny.path).putExtra("threads", 2).putExtra("runs", 4)
+            putExtra("warmup", 1).putExtra("min_seconds", 0.01f).putExtra("profile", true).putExtra("inputs", arrayOf(photo.path))
+        }
+        val repository = File(System.getProperty("repository"))
+        File(folder, "recorded.json").copyTo(File(repository, "target/app_result.json"), overwrite = true)
+        val recorded = JSONObject(File(repository.parentFile, "tests/data/app_result.json").readText())
+        assertEquals(kinds(recorded), kinds(report("recorded")))
+    }
+
+    /** Keys and types of JSON, without its values. */
+    private fun kinds(value: Any): Any = when (value) {
+        is JSONObject -> value.keys().asSequence().associateWith { kinds(value.get(it)) }
+        is JSONArray -> List(value.length()) { kinds(value.get(it)) }.toSet()
+        is Number -> "number"
+        JSONObject.NULL -> "null"
+        else -> value.javaClass.simpleName
     }
 
     private fun bytes(buffer: ByteBuffer) = ByteArray(buffer.remaining()).also { buffer.duplicate().get(it) }

@@ -8,6 +8,7 @@ import org.json.JSONObject
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertNotNull
+import org.junit.Assert.assertSame
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
 import org.junit.Before
@@ -89,10 +90,22 @@ class ExportsTest {
         // A back camera on a phone is usually mounted at 90 degrees, a front camera at 270.
         assertEquals(listOf(90, 0, 270, 180), listOf(0, 90, 180, 270).map { CameraSource.uprightDegrees(90, it, front = false) })
         assertEquals(listOf(270, 0, 90, 180), listOf(0, 90, 180, 270).map { CameraSource.uprightDegrees(270, it, front = true) })
-        val sizes = listOf(android.util.Size(1920, 1080), android.util.Size(640, 480), android.util.Size(320, 240))
-        assertEquals(android.util.Size(640, 480), CameraSource.chooseSize(sizes))
+        val sizes = listOf(1920 to 1080, 1280 to 960, 1280 to 720, 640 to 480).map { (width, height) -> android.util.Size(width, height) }
+        assertEquals(android.util.Size(1280, 960), CameraSource.chooseSize(sizes))
         assertEquals(android.util.Size(1920, 1080), CameraSource.chooseSize(sizes.take(1)))
         assertTrue(CameraSource.chooseSize(emptyList()) == null)
+    }
+
+    @Test
+    fun largeFramesAreShownWholeAndSegmentedAtHalfTheirSize() {
+        val photo = Photos.read(application, Uri.parse(PhotoActivity.BUNDLED))
+        fun frame(width: Int, height: Int) = Frame().apply {
+            read(FakeFrames.of(android.graphics.Bitmap.createScaledBitmap(photo, width, height, true), 90), 90)
+        }
+        val large = frame(960, 1280)
+        assertEquals(listOf(960, 1280, 480, 640), listOf(large.picture, large.image).flatMap { listOf(it.width, it.height) })
+        val small = frame(480, 640)
+        assertSame(small.picture, small.image)
     }
 
     @Test

@@ -31,6 +31,9 @@ import org.robolectric.annotation.GraphicsMode
 @GraphicsMode(GraphicsMode.Mode.NATIVE)
 class ScreensTest {
     private val application: Application get() = RuntimeEnvironment.getApplication()
+    private val others = listOf(
+        SettingsActivity::class.java, ModelActivity::class.java, AboutActivity::class.java, BenchmarkActivity::class.java,
+    )
     private val photo: Bitmap by lazy { Photos.read(application, Uri.parse(PhotoActivity.BUNDLED)) }
 
     @Before
@@ -171,10 +174,10 @@ class ScreensTest {
     @Test
     fun largeTextStaysOnTheScreen() {
         RuntimeEnvironment.setFontScale(2f)
-        for (kind in listOf(SettingsActivity::class.java, ModelActivity::class.java)) {
+        for (kind in others) {
             val screen = Robolectric.buildActivity(kind).setup().get()
             Screens.settle()
-            Screens.save(screen, "${kind.simpleName}_large")
+            assertTrue(Screens.colors(Screens.save(screen, "${kind.simpleName}_large")) > 20)
         }
         val activity = live(degrees = 90)
         activity.onFrame(FakeFrames.of(photo, 90))
@@ -200,7 +203,7 @@ class ScreensTest {
         val photos = photoActivity()
         Screens.save(photos, "photo_landscape")
         assertTrue(photos.findViewById<View>(R.id.frame).height > 100)
-        for (kind in listOf(SettingsActivity::class.java, ModelActivity::class.java, AboutActivity::class.java)) {
+        for (kind in others) {
             val screen = Robolectric.buildActivity(kind).setup().get()
             Screens.settle()
             assertTrue(Screens.colors(Screens.save(screen, "${kind.simpleName}_landscape")) > 20)

@@ -8,6 +8,8 @@ import java.nio.ByteBuffer
  * Reading outside the buffer throws [IndexOutOfBoundsException], as [ByteBuffer] does.
  */
 internal class Flatbuffer(private val bytes: ByteBuffer) {
+    private var left = MAX_ITEMS
+
     fun root() = Table(follow(0))
 
     private fun follow(at: Int): Int = Math.addExact(at, bytes.getInt(at)).also(::inside)
@@ -54,11 +56,18 @@ internal class Flatbuffer(private val bytes: ByteBuffer) {
             if (place == 0) return Vector(0, 0)
             val start = follow(place)
             val count = bytes.getInt(start)
-            if (count < 0 || start + 4L + count.toLong() * itemSize > bytes.limit()) throw IndexOutOfBoundsException("$count items")
+            if (itemSize > 1) left -= count
+            val isInside = count >= 0 && left >= 0 && start + 4L + count.toLong() * itemSize <= bytes.limit()
+            if (!isInside) throw IndexOutOfBoundsException("$count items")
             return Vector(start + 4, count)
         }
     }
 
     /** [count] items from the place [start] on. */
     data class Vector(val start: Int, val count: Int)
+
+    private companion object {
+        /** Of all vectors together: offsets may lead to the same vector again and again. */
+        const val MAX_ITEMS = 1 shl 22
+    }
 }

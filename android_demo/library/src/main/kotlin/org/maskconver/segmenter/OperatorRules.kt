@@ -3,7 +3,8 @@ package org.maskconver.segmenter
 import java.nio.ByteBuffer
 
 /**
- * What the kernels of some operators take for granted: with other numbers they divide by zero or read beyond their tensors.
+ * What the kernels of some operators take for granted: with other numbers they divide by zero, read beyond their tensors, or
+ * end the process.
  *
  * @param codes the model's operator codes.
  * @param graphs how many graphs it has.
@@ -21,8 +22,25 @@ internal class OperatorRules(
         val code = codes[operator.int(0)].let { maxOf(it.byte(0), it.int(3)) }
         CALLS[code]?.let { checkCalls(graph, it, operator) }
         WINDOWS[code]?.let { checkWindow(it, operator) }
-        if (code == SLICE) checkSlice(operator.ints(1).map { tensors[it] })
+        val inputs = operator.ints(1).filter { it != -1 }.map { tensors[it] }
+        if (code == SLICE) checkSlice(inputs)
+        if (code in REDUCING) checkAxes(inputs)
+        if (code in SCALED) checkScaled(code, inputs, operator.ints(2).map { tensors[it] })
+        if (code in COMPARING) need(inputs.none { it.byte(1) in BYTES }, "a comparison of scaled integers")
     }
+
+    /** Kernels multiply scaled integers by a ratio of scales, which where they add must be below 1. */
+    private fun checkScaled(code: Int, inputs: List<Flatbuffer.Table>, outputs: List<Flatbuffer.Table>) {
+        val type = inputs.firstOrNull()?.byte(1)
+        val headroom = HEADROOM[type] ?: return
+        need(outputs.singleOrNull()?.byte(1) == type, "an operator that makes other numbers of scaled integers")
+        if (code !in ADDING) return
+        val twice = 2.0 * inputs.maxOf(::scaleOf)
+        val sum = if (code == SQUARED_DIFFERENCE) twice * twice / SQUARES_HEADROOM else twice / headroom
+        need(inputs.all { scaleOf(it) > 0 } && sum < scaleOf(outputs[0]), "scales of a sum")
+    }
+
+    private fun scaleOf(tensor: Flatbuffer.Table): Float = tensor.table(4)?.ints(2)?.singleOrNull()?.let(Float::fromBits) ?: 0f
 
     /** No graph calls the main one, and no call goes round in circles. */
     private fun checkCalls(graph: Int, count: Int, operator: Flatbuffer.Table) {
@@ -45,7 +63,8 @@ internal class OperatorRules(
     private fun checkWindow(window: Window, operator: Flatbuffer.Table) {
         val options = operator.table(4)
         need(operator.byte(3) == window.options && options != null, "an operator with the options of another")
-        val steps = window.steps.map { options!!.int(it) } + window.gaps.map { options!!.int(it, default = 1) }
+        need(options!!.byte(0) in 0..1, "a window with padding ${options.byte(0)}")
+        val steps = window.steps.map { options.int(it) } + window.gaps.map { options.int(it, default = 1) }
         need(steps.all { it in 1..MAX_STEP }, "a window of $steps pixels")
     }
 
@@ -58,6 +77,13 @@ internal class OperatorRules(
             begins[it] in 0..shape[it] && (sizes[it] == -1L || sizes[it] in 0..shape[it] - begins[it])
         }
         need(fits, "a slice of $sizes from $begins of ${shape.toList()}")
+    }
+
+    private fun checkAxes(inputs: List<Flatbuffer.Table>) {
+        need(inputs.size == 2, "a reduction of ${inputs.size} tensors")
+        val rank = inputs[0].ints(0).size
+        val axes = numbers(inputs[1])
+        need(axes.all { it in -rank until rank }, "a reduction over the axes $axes of $rank")
     }
 
     private fun numbers(tensor: Flatbuffer.Table): List<Long> {
@@ -73,6 +99,24 @@ internal class OperatorRules(
         const val MAX_STEP = 1 shl 10
         const val SLICE = 65
         const val INT64 = 4
+        const val SQUARED_DIFFERENCE = 99
+
+        /** ADD, SUB and SQUARED_DIFFERENCE. */
+        val ADDING = setOf(0, 41, SQUARED_DIFFERENCE)
+
+        /** Those and FULLY_CONNECTED, MUL, MEAN, PRELU, SUM and LEAKY_RELU. */
+        val SCALED = ADDING + setOf(9, 18, 40, 54, 74, 98)
+
+        /** What kernels multiply integers of 8 and 16 bits by before they add. */
+        val HEADROOM = mapOf(3 to (1 shl 20), 9 to (1 shl 20), 7 to (1 shl 15))
+        const val SQUARES_HEADROOM = 1 shl 14
+
+        /** MEAN, SUM, REDUCE_PROD, REDUCE_MAX, REDUCE_MIN, REDUCE_ANY and REDUCE_ALL. */
+        val REDUCING = setOf(40, 74, 81, 82, 89, 91, 140)
+
+        /** LESS, GREATER, GREATER_EQUAL, LESS_EQUAL, EQUAL and NOT_EQUAL; and integers of 8 bits. */
+        val COMPARING = setOf(58, 61, 62, 63, 71, 72)
+        val BYTES = setOf(3, 9)
 
         /** How many graphs the operators IF, WHILE and CALL_ONCE call. */
         val CALLS = mapOf(118 to 2, 119 to 2, 129 to 1)

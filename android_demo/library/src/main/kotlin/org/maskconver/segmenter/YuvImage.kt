@@ -13,7 +13,7 @@ class Plane(val buffer: ByteBuffer, val rowStride: Int, val pixelStride: Int)
 class YuvImage(val y: Plane, val u: Plane, val v: Plane, val left: Int, val top: Int, val height: Int, val width: Int) {
     private var lumas = ByteArray(0)
 
-    /** Converts to RGB, turned clockwise by [rotationDegrees]: 0, 90, 180 or 270. */
+    /** Converts to RGB, turned clockwise by [rotationDegrees]: 0, 90, 180 or 270. The highest byte of every pixel is 255. */
     fun toRgb(rotationDegrees: Int, into: RgbImage) {
         val turn = Turn(rotationDegrees, height, width)
         into.resize(turn.upright.height, turn.upright.width)
@@ -25,23 +25,28 @@ class YuvImage(val y: Plane, val u: Plane, val v: Plane, val left: Int, val top:
             luma.get(lumas, 0, (width - 1) * y.pixelStride + 1)
             val chromaRow = (top + row) / 2
             var place = turn.start + row * turn.rowStep
-            for (column in 0 until width) {
+            var column = 0
+            while (column < width) {
                 val chromaColumn = (left + column) / 2
                 val blue = (u.buffer.get(chromaRow * u.rowStride + chromaColumn * u.pixelStride).toInt() and 255) - 128
                 val red = (v.buffer.get(chromaRow * v.rowStride + chromaColumn * v.pixelStride).toInt() and 255) - 128
-                pixels[place] = rgb(lumas[column * y.pixelStride].toInt() and 255, blue, red)
-                place += turn.columnStep
+                // 1.402, 0.344136, 0.714136 and 1.772 in 1/65536, for the two pixels that share them
+                val toRed = 91881 * red + 32768 shr 16
+                val toGreen = 22554 * blue + 46802 * red + 32768 shr 16
+                val toBlue = 116130 * blue + 32768 shr 16
+                val end = minOf(2 * chromaColumn + 2 - left, width)
+                while (column < end) {
+                    val shade = lumas[column++ * y.pixelStride].toInt() and 255
+                    pixels[place] = OPAQUE or (level(shade + toRed) shl 16) or (level(shade - toGreen) shl 8) or level(shade + toBlue)
+                    place += turn.columnStep
+                }
             }
         }
     }
 
     private companion object {
-        // 1.402, 0.344136, 0.714136 and 1.772 in 1/65536
-        fun rgb(luma: Int, blue: Int, red: Int): Int {
-            val r = (luma + (91881 * red + 32768 shr 16)).coerceIn(0, 255)
-            val g = (luma - (22554 * blue + 46802 * red + 32768 shr 16)).coerceIn(0, 255)
-            val b = (luma + (116130 * blue + 32768 shr 16)).coerceIn(0, 255)
-            return r shl 16 or (g shl 8) or b
-        }
+        const val OPAQUE = 0xFF shl 24
+
+        fun level(value: Int) = value.coerceIn(0, 255)
     }
 }

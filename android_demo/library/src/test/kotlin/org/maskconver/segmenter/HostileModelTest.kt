@@ -18,6 +18,8 @@ import org.junit.Test
 class HostileModelTest {
     private val sound = Fixtures.file("tiny_config_masks_uint8_float32.tflite").readBytes()
 
+    private val integers = Fixtures.file("tiny_int8.tflite").readBytes()
+
     private fun read(bytes: ByteArray, name: String = "bad.tflite") = ModelFile.read(ByteArrayInputStream(bytes), name)
 
     private fun refusal(bytes: ByteArray): String {
@@ -104,9 +106,14 @@ class HostileModelTest {
 
     /** Whatever is done to the structure, there is an exception of ours or a graph that runs; the process lives on. */
     @Test
-    fun overwrittenBytesNeverBringTheProcessDown() {
+    fun overwrittenBytesNeverBringTheProcessDown() = overwrite(sound)
+
+    @Test
+    fun overwrittenBytesOfAnIntegerModelNeverDoEither() = overwrite(integers)
+
+    private fun overwrite(sound: ByteArray) {
         val random = Random(5)
-        val places = structure()
+        val places = structure(sound)
         var refused = 0
         repeat(ROUNDS) {
             val bytes = sound.copyOf()
@@ -122,8 +129,39 @@ class HostileModelTest {
         assertTrue("$refused of $ROUNDS refused", refused in ROUNDS / 10 until ROUNDS)
     }
 
+    /** The kernel of a sum of integers ends the process where its output has another type, or far too small a scale. */
+    @Test
+    fun sumsThatDoNotFitTheirScalesAreRefused() {
+        val buffer = ByteBuffer.wrap(integers).order(ByteOrder.LITTLE_ENDIAN)
+        val model = Flatbuffer(buffer).root()
+        val codes = model.tables(1).map { maxOf(it.byte(0), it.int(3)) }
+        val graph = model.tables(2).single()
+        val sum = graph.tables(3).first { codes[it.int(0)] == 0 && graph.tables(0)[it.ints(2)[0]].byte(1) == 9 }.ints(2)[0]
+        val scale = graph.tables(0)[sum].table(4)!!.bytes(2).start
+        val small = integers.copyOf().also { ByteBuffer.wrap(it).order(ByteOrder.LITTLE_ENDIAN).putFloat(scale, 1e-18f) }
+        assertTrue(refusal(small).contains("scales of a sum"))
+        // The offset to the output's table leads to that of a tensor without scales.
+        val tensors = graph.bytes(0).start
+        val floats = graph.tables(0).indexOfFirst { it.byte(1) == 0 && it.int(2) == 0 }
+        val moved = integers.copyOf()
+        ByteBuffer.wrap(moved).order(ByteOrder.LITTLE_ENDIAN).putInt(tensors + 4 * sum, buffer.getInt(tensors + 4 * floats) + 4 * (floats - sum))
+        assertTrue(refusal(moved).contains("other numbers of scaled integers"))
+    }
+
+    @Test
+    fun axesThatAreNotThereAreRefused() {
+        val buffer = ByteBuffer.wrap(integers).order(ByteOrder.LITTLE_ENDIAN)
+        val model = Flatbuffer(buffer).root()
+        val codes = model.tables(1).map { maxOf(it.byte(0), it.int(3)) }
+        val graph = model.tables(2).single()
+        val axes = graph.tables(3).first { codes[it.int(0)] == 40 }.ints(1)[1]
+        val data = model.tables(4)[graph.tables(0)[axes].int(2)].bytes(0).start
+        val changed = integers.copyOf().also { ByteBuffer.wrap(it).order(ByteOrder.LITTLE_ENDIAN).putInt(data, 0x6e000002) }
+        assertTrue(refusal(changed).contains("a reduction over the axes"))
+    }
+
     /** Places of all bytes but those of weights and texts. */
-    private fun structure(): IntArray {
+    private fun structure(sound: ByteArray): IntArray {
         val inBuffers = BooleanArray(sound.size)
         val buffer = ByteBuffer.wrap(sound).order(ByteOrder.LITTLE_ENDIAN)
         for (data in Flatbuffer(buffer).root().tables(4).map { it.bytes(0) }) {

@@ -66,6 +66,18 @@ class YuvImageTest {
     }
 
     @Test
+    fun aHalvedImageHasTheMeansOfItsPixels() {
+        val whole = RgbImage().also { yuv(4).toRgb(0, it) }
+        val half = RgbImage().also { it.halve(whole) }
+        assertEquals(whole.height / 2 to whole.width / 2, half.height to half.width)
+        for (i in 0 until half.height * half.width) for (shift in listOf(16, 8, 0)) {
+            val corner = 2 * (i / half.width) * whole.width + 2 * (i % half.width)
+            val four = listOf(0, 1, whole.width, whole.width + 1).map { whole.pixels[corner + it] shr shift and 255 }
+            assertEquals((four.sum() + 2) / 4, half.pixels[i] shr shift and 255)
+        }
+    }
+
+    @Test
     fun otherAnglesAreRefused() {
         assertThrows(MaskConverException::class.java) { yuv(0).toRgb(45, RgbImage()) }
     }
