@@ -20,6 +20,7 @@ from maskconver_mobile.converters.onnx_ops import OnnxOps
 from maskconver_mobile.converters.onnx_tensor import OnnxTensor
 from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.converters.targets import rewrites
 from maskconver_mobile.converters.tflite import Precision, host_tail
 from maskconver_mobile.onnx_file import attach
 
@@ -35,7 +36,9 @@ def to_onnx(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: P
     graph = OnnxGraph()
     shape, dtype = (1, *config.input_size, 3), np.dtype(spec.input_dtype)
     image = OnnxTensor(graph, "image", shape, dtype)
-    ops = cast(TensorFlowOps, OnnxOps(graph))  # another implementation of the same vocabulary
+    ops = cast(
+        TensorFlowOps, OnnxOps(graph, banded=rewrites(spec.target, "onnx").banded_depthwise)
+    )  # another implementation of the same vocabulary
     outputs = {name: _public(x) for name, x in build(config, weights, spec, "onnx")(ops, image).items()}
     types = {name: (x.name, tensor_type(x.dtype, x.shape)) for name, x in outputs.items()}
     model = graph.model({"image": tensor_type(dtype, shape)}, types)

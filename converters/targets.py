@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
-Target = Literal["cpu", "gpu", "reference"]
+Target = Literal["cpu", "arm", "gpu", "reference"]
 Format = Literal["tflite", "onnx"]
 
 NEVER = -65000.0
@@ -16,6 +16,7 @@ class Rewrites:
 
     Attributes:
         split_depthwise: depthwise kernels over 25 taps become sums of smaller ones (`folding.split_depthwise`).
+        banded_depthwise: depthwise convolutions become products with banded matrices (`onnx_banded.py`).
         fold_pooled_branch: the ASPP's image-level branch enters the projection as a bias (`layers.project`), and
             branches that read the same map are one layer (`network.join_branches`).
         sum_projection: the other branches' products are summed instead of joining their maps (`layers.project`).
@@ -42,6 +43,7 @@ class Rewrites:
     """
 
     split_depthwise: bool = False
+    banded_depthwise: bool = False
     fold_pooled_branch: bool = False
     sum_projection: bool = False
     fold_centre_tap: bool = False
@@ -63,8 +65,9 @@ _CPU = Rewrites(**{field.name: True for field in fields(Rewrites)})
 
 TARGETS: dict[Target, Rewrites] = {
     "reference": Rewrites(),
-    "cpu": _CPU,
-    "gpu": replace(_CPU, split_depthwise=False, fast_merge=False),
+    "cpu": replace(_CPU, banded_depthwise=False),
+    "arm": _CPU,
+    "gpu": replace(_CPU, banded_depthwise=False, split_depthwise=False, fast_merge=False),
 }
 
 
@@ -75,10 +78,11 @@ def rewrites(target: Target, format: Format) -> Rewrites:
     It keeps maps in planes, which would have to be transposed before windows are picked. Its convolutions add what they
     are given as they write; LiteRT's would leave every sum to an operator of its own.
     A folded centre tap saves it a launch; LiteRT gains nothing, and one scale for all channels suits int8 less.
+    Its ARM kernels gather every tap of a depthwise convolution, x86 kernels do not: so target arm is one of its own.
     A GPU or NPU that pads few channels to many would lose on an image of one plane.
     """
     chosen = TARGETS[target]
     if format == "onnx":
         chosen = replace(chosen, late_bias=False, blocked_sums=False, padded_classes=False, lazy_depthwise=False)
-        return replace(chosen, split_depthwise=False, interleaved_image=target == "cpu")
-    return replace(chosen, sum_projection=False, fold_centre_tap=False)
+        return replace(chosen, split_depthwise=False, interleaved_image=target in ("cpu", "arm"))
+    return replace(chosen, banded_depthwise=False, sum_projection=False, fold_centre_tap=False)

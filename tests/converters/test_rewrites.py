@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from checkpoints import random_weights
 from models import TINY, Models, run_tflite
 
-from maskconver_mobile.converters import fast, graph, postprocess, targets, tflite
+from maskconver_mobile.converters import fast, graph, onnx, postprocess, targets, tflite
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
@@ -44,7 +44,7 @@ def test_a_rewrite_alone(
     name: str, format: str, expected: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = targets.Rewrites(**{name: True, NEEDS.get(name, name): True})
-    for module in (graph, tflite):
+    for module in (graph, onnx, tflite):
         monkeypatch.setattr(module, "rewrites", lambda target, format: chosen)
     level = "panoptic" if name in ("fast_merge", "log_merits") else "masks"
     inputs = read_config(TINY / "config.yaml"), read_checkpoint(TINY), GraphSpec(level=level, input_type="uint8")
@@ -107,6 +107,10 @@ def kernel_taps(info: ModelInfo) -> int:
     return max(rows * columns for _, rows, columns, _ in kernels)
 
 
+def test_one_graph_suits_both_processors_in_tflite() -> None:
+    assert targets.rewrites("arm", "tflite") == targets.rewrites("cpu", "tflite")
+
+
 @pytest.mark.slow
 def test_the_cpu_graph_keeps_its_gains(full: dict[str, Path]) -> None:
     plain, rewritten = (inspect_model(full[target]) for target in ("reference", "cpu"))
@@ -136,7 +140,7 @@ def test_a_gpu_graph_has_no_foreign_operator(level: str, models: Models) -> None
 
 
 @pytest.mark.parametrize("level", ["masks", "panoptic"])
-@pytest.mark.parametrize("target", ["cpu", "gpu", "reference"])
+@pytest.mark.parametrize("target", ["cpu", "arm", "gpu", "reference"])
 def test_no_loops_and_flat_gathers(level: str, target: str, models: Models) -> None:
     counts = inspect_model(models.get(level, target)).operator_counts
     assert not counts.keys() & {"WHILE", "GATHER_ND"}
