@@ -8,7 +8,11 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.tflite_file import pack
 
-TYPES = {np.dtype(np.float32): schema.TensorType.FLOAT32, np.dtype(np.float16): schema.TensorType.FLOAT16}
+TYPES = {
+    np.dtype(np.float32): schema.TensorType.FLOAT32,
+    np.dtype(np.float16): schema.TensorType.FLOAT16,
+    np.dtype(np.int32): schema.TensorType.INT32,
+}
 KINDS: dict[int, str] = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 FLOAT32 = schema.TensorType.FLOAT32
@@ -70,12 +74,12 @@ class Flatbuffer:
         return np.frombuffer(bytes(data), np.float32).reshape(self.shape(tensor))
 
     def add_tensor(self, name: str, shape: list[int], values: NDArray[Any] | None = None) -> int:
-        """A new float tensor; returns its index. With values it is constant, and float16 if they are."""
+        """A new float tensor; returns its index. With values it is constant, and of a type of `TYPES`."""
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.type = name.encode(), np.array(shape, np.int32), FLOAT32
         tensor.buffer = 0
         if values is not None:
-            stored = values if values.dtype == np.float16 else values.astype(np.float32)
+            stored = values if values.dtype in TYPES else values.astype(np.float32)
             tensor.type = TYPES[stored.dtype]
             buffer = schema.BufferT()
             buffer.data = np.frombuffer(stored.tobytes(), np.uint8)
@@ -126,6 +130,7 @@ class Flatbuffer:
             if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
                 return index
         code = schema.OperatorCodeT()
-        code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), 2
+        code.builtinCode, code.deprecatedBuiltinCode = builtin, min(builtin, 127)
+        code.version = 1 if builtin == schema.BuiltinOperator.RESHAPE else 2
         codes.append(code)
         return len(codes) - 1

@@ -35,7 +35,10 @@ def to_onnx(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: P
     shape, dtype = (1, *config.input_size, 3), np.dtype(spec.input_dtype)
     image = OnnxTensor(graph, "image", shape, dtype)
     compiled, _ = compile_graph(config, weights, spec, "onnx")
-    outputs = {name: _public(x) for name, x in emit(compiled, OnnxOps(graph), {"image": image}).items()}
+    outputs = {
+        name: _public(x)
+        for name, x in emit(compiled, OnnxOps(graph, banded=spec.target == "arm"), {"image": image}).items()
+    }
     types = {name: (x.name, tensor_type(x.dtype, x.shape)) for name, x in outputs.items()}
     model = graph.model({"image": tensor_type(dtype, shape)}, types)
     if precision == "float16":

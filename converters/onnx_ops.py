@@ -14,17 +14,19 @@ import numpy as np
 import onnx
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from maskconver_mobile.converters.onnx_banded import banded_depthwise, banded_resize, choose_band
 from maskconver_mobile.converters.onnx_graph import OnnxGraph, tensor_type
-from maskconver_mobile.converters.onnx_tensor import OnnxTensor, aligned, elementwise
+from maskconver_mobile.converters.onnx_tensor import OnnxTensor, aligned, elementwise, same_padding
 
 Array = NDArray[np.float32]
 
 
 class OnnxOps:
-    """Operations on tensors of one graph."""
+    """Operations on tensors of one graph; `banded` where `onnx_banded` suits the kernels."""
 
-    def __init__(self, graph: OnnxGraph) -> None:
+    def __init__(self, graph: OnnxGraph, *, banded: bool = False) -> None:
         self.graph = graph
+        self.banded = banded
 
     def scope(self, path: str) -> AbstractContextManager[str]:
         """Operators within carry this layer's path in their names."""
@@ -67,7 +69,13 @@ class OnnxOps:
         activation: str | None = None,
     ) -> OnnxTensor:
         """A `SAME` depthwise convolution; kernel [kh, kw, channels, 1]."""
-        return self._conv(self.planar(x), kernel.transpose(2, 3, 0, 1), bias, stride, dilation, x.shape[-1], activation)
+        x = self.planar(x)
+        band = choose_band(x.shape[1:3], kernel, stride, dilation) if self.banded else None
+        if band is not None:
+            name = banded_depthwise(self.graph, x.stored(), kernel, bias, band, relu=activation == "relu")
+            y = self._like(x, name, (1, *band.results, x.shape[3]), channels_first=True)
+            return self.relu6(y) if activation == "relu6" else y
+        return self._conv(x, kernel.transpose(2, 3, 0, 1), bias, stride, dilation, x.shape[-1], activation)
 
     def _conv(
         self,
@@ -140,7 +148,7 @@ class OnnxOps:
 
     def clip(self, x: OnnxTensor, low: int, high: int) -> OnnxTensor:
         """min(max(x, low), high)."""
-        bounds = (self.graph.constant(np.array(bound, x.dtype)) for bound in (low, high))
+        bounds = [self.graph.constant(np.array(bound, x.dtype)) for bound in (low, high)]
         return replace(x, name=self.graph.node("Clip", [x.stored(), *bounds]))
 
     def clip01(self, x: OnnxTensor) -> OnnxTensor:
@@ -214,6 +222,9 @@ class OnnxOps:
         """Bilinear, half-pixel centres, no antialias."""
         if x.shape[1:3] == size:
             return x
+        if self.banded and min(x.shape[1:3]) > 1:
+            name = banded_resize(self.graph, x.laid_out(True).stored(), x.shape[1:3], size)
+            return self._like(x, name, (1, *size, x.shape[3]), channels_first=True)
         sizes = self.graph.constant(np.array([1, x.shape[3], *size], np.int64))
         name = self.graph.node("Resize", [x.laid_out(True).stored(), "", "", sizes], mode="linear")
         return self._like(x, name, (1, *size, x.shape[3]), channels_first=True)
@@ -425,10 +436,3 @@ class OnnxOps:
 
 def _as_tuple(x: Any) -> tuple[OnnxTensor, ...]:
     return x if isinstance(x, tuple) else (x,)
-
-
-def same_padding(size: Sequence[int], reach: Sequence[int], stride: int) -> list[int]:
-    """TensorFlow's `SAME` as ONNX pads: begins, then ends; what is odd goes to the end."""
-    totals = [max((-(-side // stride) - 1) * stride + k - side, 0) for side, k in zip(size, reach, strict=True)]
-    begins = [total // 2 for total in totals]
-    return [*begins, *(total - begin for total, begin in zip(totals, begins, strict=True))]

@@ -53,6 +53,8 @@ def quantize_onnx(
         raise MaskConverError(
             f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
         )
+    if card.target == "arm" and recipe != "float16":
+        raise MaskConverError(f"model {card.name} has target arm, whose form is for floats; convert it for target cpu")
     model = onnx.load_model_from_string(content)
     tail = read_tail({entry.key: entry.value for entry in model.metadata_props}, card.name)
     if recipe == "float16":

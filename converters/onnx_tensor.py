@@ -171,3 +171,10 @@ def aligned(operands: Sequence[Any]) -> list[OnnxTensor]:
             tensor = tensor.reshaped((1,) * (rank - len(tensor.shape)) + tensor.shape)
         tensors.append(tensor.laid_out(first))
     return tensors
+
+
+def same_padding(size: Sequence[int], reach: Sequence[int], stride: int) -> list[int]:
+    """TensorFlow's `SAME` as ONNX pads: begins, then ends; what is odd goes to the end."""
+    totals = [max((-(-side // stride) - 1) * stride + k - side, 0) for side, k in zip(size, reach, strict=True)]
+    begins = [total // 2 for total in totals]
+    return [*begins, *(total - begin for total, begin in zip(totals, begins, strict=True))]

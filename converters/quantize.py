@@ -18,6 +18,7 @@ from maskconver_mobile.converters.calibration import Ranges, Tensor, measure_ran
 from maskconver_mobile.converters.equalization import equalize
 from maskconver_mobile.converters.flatbuffer import CONVOLUTIONS, Flatbuffer
 from maskconver_mobile.converters.half_precision import halve_weights
+from maskconver_mobile.converters.integer_bands import band_depthwise, is_band, merge_pieces
 from maskconver_mobile.converters.late_bias import add_biases_early
 from maskconver_mobile.converters.pixel_input import fold_normalisation, pixel_ranges, take_bytes
 from maskconver_mobile.errors import MaskConverError
@@ -130,7 +131,11 @@ def operations(content: bytes) -> list[Operation]:
         if kind == CHOICE or not chosen.isdisjoint(op.inputs):
             chosen.update(op.outputs)
         in_network = NETWORK.match(name) is not None and not layer.endswith("_classifier")
-        if in_network and chosen.isdisjoint(op.outputs) and kind in (CONVOLUTIONS if layer in normed else INTEGER):
+        if (
+            in_network
+            and chosen.isdisjoint(op.outputs)
+            and (kind in (CONVOLUTIONS if layer in normed else INTEGER) or is_band(name))
+        ):
             found.append(Operation(kind, name, layer, integer=True))
         elif kind in WEIGHTS_ONLY:
             found.append(Operation(kind, name, layer, integer=False))
@@ -234,11 +239,15 @@ def prepare(
     calibration: Sequence[Tensor],
     on_image: Callable[[], None] = lambda: None,
 ) -> bytes:
-    """The float graph that a recipe is applied to: for 8 bits its channels are evened out (`equalization`)."""
+    """The float graph that a recipe is applied to.
+
+    For 8 bits its channels are evened out (`equalization`), and large depthwise convolutions get a form that integer
+    kernels are fast at (`integer_bands`).
+    """
     content = add_biases_early(content)
     if in_pixels(card, recipe):
         content = fold_normalisation(content)
-    return equalize(content, calibration, on_image) if recipe.equalized else content
+    return band_depthwise(merge_pieces(equalize(content, calibration, on_image))) if recipe.equalized else content
 
 
 def select(found: Sequence[Operation], keep_float: Sequence[str]) -> list[Operation]:
@@ -270,8 +279,16 @@ def integer_tensors(content: bytes, chosen: Sequence[Operation]) -> list[str]:
 
 
 def statistics(content: bytes, ranges: Ranges) -> Statistics:
-    """Ranges in the quantizer's form: by tensor name, `min` and `max` of the tensor's rank."""
+    """Ranges in the quantizer's form: by tensor name, `min` and `max` of the tensor's rank.
+
+    What only moves values leaves their range as it is.
+    """
     flatbuffer = Flatbuffer(content)
+    ranges = dict(ranges)
+    for op in flatbuffer.graph.operators:
+        source, name = flatbuffer.name(int(op.inputs[0])), flatbuffer.name(int(op.outputs[0]))
+        if is_band(name) and flatbuffer.kind(op) not in CONVOLUTIONS and source in ranges:
+            ranges[name] = ranges[source]
     ranks = {flatbuffer.name(t): len(flatbuffer.shape(t)) for t in range(len(flatbuffer.graph.tensors))}
     return {
         name: {

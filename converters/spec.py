@@ -5,7 +5,7 @@ from typing import Literal
 
 from maskconver_mobile.card import InputType, Level
 
-Target = Literal["cpu", "gpu", "reference"]
+Target = Literal["cpu", "arm", "gpu", "reference"]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def to_tflite(config: ModelConfig, weights: Weights, spec: GraphSpec, precision:
 def function_of(config: ModelConfig, weights: Weights, spec: GraphSpec) -> Any:
     """The graph as a TensorFlow function of one tensor, `image`."""
     graph, _ = compile_graph(config, weights, spec, "tflite")
-    ops = TensorFlowOps(pick_in_place=spec.target == "cpu")
+    ops = TensorFlowOps(pick_in_place=spec.target in ("cpu", "arm"))
     image = tf.TensorSpec([1, *config.input_size, 3], tf.as_dtype(spec.input_dtype), name="image")
     return tf.function(lambda image: emit(graph, ops, {"image": image}), input_signature=[image], autograph=False)
 

@@ -38,75 +38,47 @@ Pass = Callable[[GraphBuilder], int]
 PLAIN: tuple[Pass, ...] = (fold_batch_norm, lower_batch_norm, fuse_activation)
 """What every runtime's own converter does, too."""
 
+TFLITE: tuple[Pass, ...] = (
+    *PLAIN,
+    fold_input_scale,
+    interleave_image,
+    fold_pooled_branch,
+    join_branches,
+    fold_classifier,
+    sink_picks,
+    pick_windows,
+    sink_picks,
+    pad_classes,
+    block_sums,
+)
+# A folded center tap saves ONNX Runtime a launch; LiteRT gains nothing, and one scale for all channels suits int8 less.
+# ONNX Runtime's convolutions add what they are given as they write; LiteRT's would leave every sum to an operator of
+# its own. It keeps maps in planes, which would have to be transposed before windows are picked.
+ONNX: tuple[Pass, ...] = (
+    fold_center_tap,
+    fold_pooled_branch,
+    join_branches,
+    sum_projection,
+    fold_classifier,
+    sink_picks,
+    pick_few_windows,
+    sink_picks,
+)
+CPU_TAIL: tuple[Pass, ...] = (lower_proposals_fast, lower_panoptic_in_cells)
+GPU_TAIL: tuple[Pass, ...] = (lower_proposals_fast, lower_panoptic_by_logarithms)
+
 PIPELINES: dict[tuple[Target, Format], tuple[Pass, ...]] = {
     ("reference", "tflite"): (*PLAIN, lower_proposals, lower_panoptic),
     ("reference", "onnx"): (*PLAIN, lower_proposals, lower_panoptic),
-    ("cpu", "tflite"): (
-        *PLAIN,
-        fold_input_scale,
-        interleave_image,
-        fold_pooled_branch,
-        join_branches,
-        fold_classifier,
-        sink_picks,
-        pick_windows,
-        sink_picks,
-        pad_classes,
-        block_sums,
-        split_depthwise,
-        lower_proposals_fast,
-        lower_panoptic_in_cells,
-    ),
-    # GPUs have a kernel for any depthwise convolution, and no conditions.
-    ("gpu", "tflite"): (
-        *PLAIN,
-        fold_input_scale,
-        interleave_image,
-        fold_pooled_branch,
-        join_branches,
-        fold_classifier,
-        sink_picks,
-        pick_windows,
-        sink_picks,
-        pad_classes,
-        block_sums,
-        lower_proposals_fast,
-        lower_panoptic_by_logarithms,
-    ),
-    # ONNX Runtime has a depthwise kernel for any size. It keeps maps in planes, which would have to be transposed
-    # before windows are picked. Its convolutions add what they are given as they write; LiteRT's would leave every sum
-    # to an operator of its own. A folded center tap saves it a launch; LiteRT gains nothing, and one scale for all
-    # channels suits int8 less.
-    ("cpu", "onnx"): (
-        *PLAIN,
-        fold_input_scale,
-        interleave_image,
-        fold_center_tap,
-        fold_pooled_branch,
-        join_branches,
-        sum_projection,
-        fold_classifier,
-        sink_picks,
-        pick_few_windows,
-        sink_picks,
-        lower_proposals_fast,
-        lower_panoptic_in_cells,
-    ),
+    ("cpu", "tflite"): (*TFLITE, split_depthwise, *CPU_TAIL),
+    ("arm", "tflite"): (*TFLITE, split_depthwise, *CPU_TAIL),
+    # GPUs have a kernel for any depthwise convolution, and no conditions; so has ONNX Runtime.
+    ("gpu", "tflite"): (*TFLITE, *GPU_TAIL),
+    ("cpu", "onnx"): (*PLAIN, fold_input_scale, interleave_image, *ONNX, *CPU_TAIL),
+    # Its ARM kernels gather every tap of a depthwise convolution: the backend writes bands for them (`onnx_banded`).
+    ("arm", "onnx"): (*PLAIN, fold_input_scale, interleave_image, *ONNX, *CPU_TAIL),
     # A GPU or NPU that pads few channels to many would lose on an image of one plane.
-    ("gpu", "onnx"): (
-        *PLAIN,
-        fold_input_scale,
-        fold_center_tap,
-        fold_pooled_branch,
-        join_branches,
-        sum_projection,
-        fold_classifier,
-        sink_picks,
-        pick_few_windows,
-        sink_picks,
-        lower_proposals_fast,
-        lower_panoptic_by_logarithms,
-    ),
+    ("gpu", "onnx"): (*PLAIN, fold_input_scale, *ONNX, *GPU_TAIL),
 }
 
 

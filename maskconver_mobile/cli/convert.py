@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--target",
-    type=click.Choice(["cpu", "gpu", "reference"]),
+    type=click.Choice(["cpu", "arm", "gpu", "reference"]),
     default="cpu",
     show_default=True,
     help="Kernels to write the graph for; reference is the plain graph. The answer is the same.",

@@ -31,7 +31,7 @@ OUTPUTS = {
 }
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [*TARGETS, "arm"])
 @pytest.mark.parametrize("level", LEVELS)
 def test_both_formats_see_the_same_in_pixels(level: Any, target: Any, models: Models, onnx_models: Models) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype(np.uint8)
