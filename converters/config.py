@@ -123,7 +123,7 @@ class ModelConfig:
             level = self.decoder.level if isinstance(self.decoder, Aspp) else head.level
         else:
             level = head.low_level
-        return tuple(-(-side // 2**level) for side in self.input_size)  # type: ignore[return-value]
+        return tuple(-(-side // 2**level) for side in self.input_size)
 
     @property
     def default_output_size(self) -> tuple[int, int]:

@@ -7,7 +7,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
-from maskconver_mobile.converters.folding import MAX_TAPS, Array
+from maskconver_mobile.converters.graph.ir import Array
+from maskconver_mobile.converters.passes.split_depthwise import MAX_TAPS
 
 TILES = (16, 8)
 """Rows of the result that one product gives: as many as integer matrix kernels have outputs, or half of it."""
@@ -24,7 +25,7 @@ class Sum(NamedTuple):
 
 
 def merge_pieces(content: bytes) -> bytes:
-    """Undo `folding.split_depthwise` where `band_depthwise` will do better: integers round no partial sums then."""
+    """Undo `split_depthwise` where `band_depthwise` will do better: integers round no partial sums then."""
     flatbuffer = Flatbuffer(content)
     for found in _sums(flatbuffer):
         first, last = found.pieces[0], found.joins[-1]

@@ -1,12 +1,12 @@
 """Layers as the checkpoint names them: read weights, and write convolution, norm and activation, each by itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.graph.builder import GraphBuilder
-from maskconver_mobile.converters.graph.ir import Value
+from maskconver_mobile.converters.graph.ir import Array, Value
 from maskconver_mobile.errors import MaskConverError
 
 LAYER_NORM_EPSILON = 1e-6
@@ -21,7 +21,7 @@ class Layers:
     """
 
     graph: GraphBuilder
-    weights: Weights
+    weights: Callable[[str, tuple[int, ...]], Array]
     epsilon: float
     activation: str = "relu"
 

@@ -9,9 +9,9 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
-from maskconver_mobile.converters.folding import split_depthwise
 from maskconver_mobile.converters.integer_bands import band_depthwise, band_matrix, is_band, merge_pieces
 from maskconver_mobile.converters.ops import TensorFlowOps
+from maskconver_mobile.converters.passes.split_depthwise import pieces
 
 RNG = np.random.default_rng(0)
 
@@ -27,7 +27,7 @@ def layer(size: tuple[int, int], taps: int, relu: bool) -> tuple[bytes, np.ndarr
             x = ops.conv(x, dense, bias)
             parts = [
                 ops.depthwise(x, piece.kernel, bias if i == 0 else None, dilation=piece.dilation)
-                for i, piece in enumerate(split_depthwise(kernel))
+                for i, piece in enumerate(pieces(kernel))
             ]
             y = sum(parts[1:], parts[0])
             return ops.conv(ops.relu(y) if relu else y, dense, bias)
