@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,6 @@ class Weights:
         self.origin = origin
         self.sha256 = sha256
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Weights":
-        """Weights that came from no file."""
-        return cls(arrays.get)
-
     def __call__(self, path: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """The float32 array at `path`, which must have this shape.
 
@@ -49,6 +44,8 @@ class Weights:
             raise MaskConverError(
                 f"{self.origin}: variable {path} has shape {list(array.shape)}, wanted {list(shape)}; {mismatch}"
             )
+        if array.dtype.kind != "f":
+            raise MaskConverError(f"{self.origin}: variable {path} holds {array.dtype}, not numbers; {mismatch}")
         values = np.ascontiguousarray(array, np.float32)
         if not np.isfinite(values).all():
             raise MaskConverError(f"{self.origin}: variable {path} holds NaN or infinity; take an earlier checkpoint")
@@ -90,7 +87,7 @@ def read_checkpoint(path: str | Path) -> Weights:
         )
 
     def lookup(variable: str) -> NDArray[Any] | None:
-        key = graph.key(variable)
+        key = guarded(lambda: graph.key(variable))
         if key is None or key not in shapes or int(np.prod(shapes[key])) > MAX_VALUES:
             return None
         array: NDArray[Any] = np.asarray(guarded(lambda: reader.get_tensor(key)))
@@ -151,9 +148,14 @@ def _latest(folder: Path) -> Path:
     """What the folder's `checkpoint` file names, else its newest index file, else a SavedModel's variables."""
     import tensorflow as tf
 
-    named = tf.train.latest_checkpoint(str(folder))
+    try:
+        named = tf.train.latest_checkpoint(str(folder))
+    except Exception as error:  # TensorFlow raises its own types, and those of the text in the file
+        raise MaskConverError(f"{folder / 'checkpoint'}: is damaged; give the checkpoint's prefix") from error
     if named is not None:
-        return _find_prefix(Path(named))
+        # A folder that was copied names the place that it came from: what it holds itself is meant.
+        own = folder / Path(named).name
+        return _find_prefix(own if own.with_name(f"{own.name}.index").is_file() else Path(named))
     indices = sorted(folder.glob("*.index"), key=lambda p: (p.stat().st_mtime_ns, p.name))
     saved_model = folder / "variables" / "variables.index"
     if not indices and not saved_model.is_file():

@@ -1,6 +1,7 @@
 """Configuration, weights and what the graph is to be -> the plain network, rewritten for a target and a format."""
 
 import functools
+import math
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from maskconver_mobile.converters.network.layers import Layers
 from maskconver_mobile.converters.network.maskconver import Heads, maskconver
 from maskconver_mobile.converters.passes import PIPELINES, Applied, Format, run
 from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.errors import MaskConverError
 
 MEAN = (255 * 0.485, 255 * 0.456, 255 * 0.406)
 STD = (255 * 0.229, 255 * 0.224, 255 * 0.225)
@@ -40,6 +42,12 @@ def plain_graph(config: ModelConfig, weights: Weights, spec: GraphSpec) -> Graph
         builder.graph.outputs = head_maps(builder, heads)
         return builder
     k = config.num_instances
+    cells = sum(math.prod(x.shape) for x in heads.classes)
+    if k > cells:
+        raise MaskConverError(
+            f"task.model.num_instances {k} is more than the class map has cells ({cells} at input size "
+            f"{config.input_size[0]}x{config.input_size[1]}); take a larger input, more classes or fewer proposals"
+        )
     classes, locations, scores = builder.add(ir.Proposals(k), *heads.classes)
     if spec.class_ids is not None:
         classes = builder.gather(builder.constant(spec.class_ids, np.int32), classes)
@@ -107,7 +115,7 @@ def panoptic(config: ModelConfig, spec: GraphSpec) -> ir.Panoptic:
         config.object_mask_threshold,
         config.overlap_threshold,
         small_area_threshold(config, size),
-        (ids > 0) & (ids < config.num_thing_classes),
+        (ids > 0) & (ids < config.num_thing_classes) if spec.thing_ids is None else np.isin(ids, spec.thing_ids),
         config.hard_sigmoid,
     )
 

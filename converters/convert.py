@@ -6,17 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast, get_args
 
 from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.converters.config import ModelConfig, read_config
-from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import ensure_writable, write_atomically
 from maskconver_mobile.labels import coco_panoptic, generic_categories, read_categories
-
-if TYPE_CHECKING:
-    from maskconver_mobile.converters.tflite import Precision
 
 SIZES = range(32, 4097)
 SUFFIXES = (".tflite", ".onnx", ".ort")
@@ -69,22 +66,20 @@ def convert(
             raise MaskConverError(
                 f"{name} {size[0]}x{size[1]}: each side must be from {SIZES[0]} to {SIZES[-1]} pixels"
             )
-    if spec.output_size is not None and spec.level != "panoptic":
-        raise MaskConverError(f"an output size belongs to level panoptic; level {spec.level} has none")
+    if precision not in get_args(Precision):
+        raise MaskConverError(f"unknown precision {precision!r}; known ones: {', '.join(get_args(Precision))}")
     categories = _categories(settings, labels)
+    if labels is not None:
+        spec = replace(spec, thing_ids=tuple(c.id for c in categories if c.is_thing))
     half_precision = _half_precision(half_precision, spec, output)
     if drop_unlabelled:
-        if spec.level == "heads":
-            raise MaskConverError(
-                "level heads has the class map of all classes; dropping some needs level masks or panoptic"
-            )
         spec = replace(spec, class_ids=tuple(sorted(c.id for c in categories)))
 
     with _quiet():
         from maskconver_mobile.converters.checkpoint import read_checkpoint
         from maskconver_mobile.converters.tflite import finish_tflite, make_card, to_tflite
 
-        weights, stored = read_checkpoint(checkpoint), cast("Precision", precision)
+        weights, stored = read_checkpoint(checkpoint), cast(Precision, precision)
         card = make_card(settings, weights, spec, precision, output.stem, categories, half_precision)
         if output.suffix == ".tflite":
             content = finish_tflite(to_tflite(settings, weights, spec, stored), card, settings, weights)

@@ -16,6 +16,8 @@ TYPES = {
 KINDS: dict[int, str] = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 FLOAT32 = schema.TensorType.FLOAT32
+VERSIONS = {schema.BuiltinOperator.RESHAPE: 1, schema.BuiltinOperator.DEQUANTIZE: 3}
+"""Of operators that are added, if not 2: DEQUANTIZE takes float16 from version 3 on."""
 
 
 class Flatbuffer:
@@ -131,6 +133,6 @@ class Flatbuffer:
                 return index
         code = schema.OperatorCodeT()
         code.builtinCode, code.deprecatedBuiltinCode = builtin, min(builtin, 127)
-        code.version = 1 if builtin == schema.BuiltinOperator.RESHAPE else 2
+        code.version = VERSIONS.get(builtin, 2)
         codes.append(code)
         return len(codes) - 1

@@ -18,8 +18,8 @@ from maskconver_mobile.converters.onnx_edit import halve_weights
 from maskconver_mobile.converters.onnx_graph import OnnxGraph, checked, tensor_type
 from maskconver_mobile.converters.onnx_ops import OnnxOps
 from maskconver_mobile.converters.onnx_tensor import OnnxTensor
-from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.tflite import Precision, host_tail
+from maskconver_mobile.converters.spec import GraphSpec, Precision
+from maskconver_mobile.converters.tflite import host_tail
 from maskconver_mobile.onnx_file import attach
 
 PRODUCER = "maskconver-mobile"
@@ -59,7 +59,8 @@ def finish_onnx(content: bytes, card: ModelCard, config: ModelConfig, weights: W
 def to_ort(content: bytes) -> bytes:
     """The model in ONNX Runtime's own format, which its smallest builds read.
 
-    Only what suits every processor is optimised ahead; the rest is left to the runtime that loads the file.
+    Only what suits every processor is optimized ahead; the rest is left to the runtime that loads the file. Constants
+    stay as they are: folded, weights stored in half precision or as integers would become float32 again.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.ort"
@@ -67,7 +68,9 @@ def to_ort(content: bytes) -> bytes:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(path)
         options.add_session_config_entry("session.save_model_format", "ORT")
-        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
+        )
         return path.read_bytes()
 
 

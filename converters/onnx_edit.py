@@ -1,6 +1,6 @@
 """Rewriting a finished ONNX model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from maskconver_mobile.converters.half_precision import LARGE
+from maskconver_mobile.converters.half_precision import LARGE, to_half
 from maskconver_mobile.converters.onnx_graph import reads
 
 
@@ -58,12 +58,23 @@ class GraphEditor:
         )
 
 
-def halve_weights(model: onnx.ModelProto) -> None:
-    """Store large constants in half precision, with a Cast behind each; all arithmetic stays float32."""
+def halve_weights(model: onnx.ModelProto, chosen: Container[str] | None = None) -> None:
+    """Store large weights in half precision, with a Cast behind each; all arithmetic stays float32.
+
+    Args:
+        model: changed in place.
+        chosen: operators of layers by name; all if None. What belongs to no layer, such as the merge's own constants,
+            keeps its precision.
+    """
     editor = GraphEditor(model)
+    weights = {
+        node.input[1]
+        for node in model.graph.node
+        if node.op_type in ("Conv", "Gemm") and "/" in node.name and (chosen is None or node.name in chosen)
+    }
     casts = []
     for name, value in editor.constants.items():
-        if value.dtype == np.float32 and value.size > LARGE:
-            half = editor.constant(f"{name}_half", value.astype(np.float16))
+        if name in weights and value.dtype == np.float32 and value.size > LARGE:
+            half = editor.constant(f"{name}_half", to_half(value, name))
             casts.append(helper.make_node("Cast", [half], [name], name=f"{name}_cast", to=onnx.TensorProto.FLOAT))
     editor.finish([*casts, *model.graph.node])

@@ -1,7 +1,7 @@
 """Cross-layer equalisation (`equalization.py`) of a float ONNX model, before it is quantized."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ def equalize(model: onnx.ModelProto, inputs: Sequence[Tensor], on_image: Callabl
 def find_links(model: onnx.ModelProto) -> dict[str, tuple[onnx.NodeProto, list[onnx.NodeProto]]]:
     """Tensors that a convolution makes, with or without Relu, and convolutions alone read; with both."""
     made = {node.output[0]: node for node in model.graph.node}
+    seen_outside = {value.name for value in model.graph.output} | set(_read_in_branches(model.graph))
     readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in model.graph.node:
         for name in node.input:
@@ -56,9 +57,20 @@ def find_links(model: onnx.ModelProto) -> dict[str, tuple[onnx.NodeProto, list[o
         consumers = readers[name]
         if producer is None or producer.op_type != "Conv" or not alone or not consumers:
             continue
+        if name in seen_outside or producer.output[0] in seen_outside:
+            continue
         if all(op.op_type == "Conv" and op.input[0] == name for op in consumers):
             links[name] = producer, consumers
     return links
+
+
+def _read_in_branches(graph: onnx.GraphProto) -> Iterator[str]:
+    """Names that the nodes of subgraphs read."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from (name for inner in attribute.g.node for name in inner.input)
+                yield from _read_in_branches(attribute.g)
 
 
 def _replace(editor: GraphEditor, node: onnx.NodeProto, place: int, values: Array) -> None:

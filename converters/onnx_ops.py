@@ -19,6 +19,8 @@ from maskconver_mobile.converters.onnx_graph import OnnxGraph, tensor_type
 from maskconver_mobile.converters.onnx_tensor import OnnxTensor, aligned, elementwise, same_padding
 
 Array = NDArray[np.float32]
+IMAGE_CHANNELS = 4
+"""A map of more channels is not read as one plane: its kernels would become dense ones over rows."""
 
 
 class OnnxOps:
@@ -56,6 +58,7 @@ class OnnxOps:
         self, x: OnnxTensor, kernel: Array, bias: Array | None = None, *, stride: int = 1, activation: str | None = None
     ) -> OnnxTensor:
         """A `SAME` convolution; kernel [kh, kw, in, out]. Channels that lie side by side, the image's, stay so."""
+        x = x if x.channels_first or x.shape[-1] <= IMAGE_CHANNELS else self.planar(x)
         return self._conv(x, kernel.transpose(3, 2, 0, 1), bias, stride, (1, 1), 1, activation)
 
     def depthwise(

@@ -17,14 +17,13 @@ from maskconver_mobile.converters.onnx_edit import GraphEditor, halve_weights
 from maskconver_mobile.converters.onnx_equalization import equalize
 from maskconver_mobile.converters.onnx_graph import checked
 from maskconver_mobile.converters.onnx_observe import observe
-from maskconver_mobile.converters.quantize import NETWORK, Operation, find_recipe, select
+from maskconver_mobile.converters.quantize import NETWORK, ONNX_RECIPES, Operation, find_recipe, select
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.onnx_file import attach, read_tail
 
 INTEGER = ("Conv", "Relu", "Add", "Concat", "Resize", "GlobalAveragePool", "AveragePool")
 KEEPS_SCALE = ("Resize",)
 """Operators whose output has its input's scale: then they work on the integers themselves."""
-RECIPES = ("float16", "dynamic", "int8")
 WEIGHT_LIMIT = 127
 """Largest magnitude of an integer weight, and of two neighbours together. x86 without VNNI adds two products of a byte
 and a weight in 16 bits: two weights of 127 saturate there, which changed a sixth of the pixels of photographs, while
@@ -47,20 +46,20 @@ def quantize_onnx(
             there are none, or a pattern matches no layer.
     """
     chosen = find_recipe(recipe)
-    if recipe not in RECIPES:
-        raise MaskConverError(f"recipe {recipe} is not for .onnx files; choose from {', '.join(RECIPES)}")
+    if recipe not in ONNX_RECIPES:
+        raise MaskConverError(f"recipe {recipe} is not for .onnx files; choose from {', '.join(ONNX_RECIPES)}")
     if card.recipe != "float32":
         raise MaskConverError(
             f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
         )
     if card.target == "arm" and recipe != "float16":
         raise MaskConverError(f"model {card.name} has target arm, whose form is for floats; convert it for target cpu")
-    model = onnx.load_model_from_string(content)
+    model = checked(onnx.load_model_from_string(content))
     tail = read_tail({entry.key: entry.value for entry in model.metadata_props}, card.name)
+    operations = select(find_operations(model), keep_float)
     if recipe == "float16":
-        halve_weights(model)
+        halve_weights(model, {op.name for op in operations})
     else:
-        operations = select(find_operations(model), keep_float)
         if chosen.activation_bits and not calibration:
             raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
         names = {op.name for op in operations if op.integer}
@@ -70,7 +69,8 @@ def quantize_onnx(
             apply_static(model, names, weights_only, measure_ranges(model, calibration, on_image))
         else:
             apply_dynamic(model, names)
-    tools = {**card.tools, "onnxruntime": version("onnxruntime")}
+    used = {} if recipe == "float16" else {"onnxruntime": version("onnxruntime")}
+    tools = {**card.tools, **used}
     return attach(checked(model), replace(card, recipe=recipe, tools=tools), tail)
 
 
@@ -87,7 +87,7 @@ def find_operations(model: onnx.ModelProto) -> list[Operation]:
         in_network = on_map and not layer.endswith("_classifier")
         if in_network and node.op_type in (("Conv",) if layer in normed else INTEGER):
             found.append(Operation(node.op_type, node.name, layer, integer=True))
-        elif node.op_type == "Gemm" and node.input[1] in constants:
+        elif layer and node.op_type in ("Conv", "Gemm") and node.input[1] in constants:
             found.append(Operation(node.op_type, node.name, layer, integer=False))
     return found
 

@@ -111,7 +111,10 @@ class OnnxTensor:
         return elementwise("Div", self, other)
 
     def __floordiv__(self, other: Any) -> "OnnxTensor":
-        return elementwise("Div", self, other)
+        quotient = elementwise("Div", self, other)
+        if self.dtype.kind != "f":
+            return quotient
+        return replace(quotient, name=self.graph.node("Floor", [quotient.name]))
 
     def __mod__(self, other: Any) -> "OnnxTensor":
         return elementwise("Mod", self, other)

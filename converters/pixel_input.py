@@ -80,10 +80,13 @@ def _normalisation(flatbuffer: Flatbuffer, image: int) -> tuple[list[Any], Any, 
         if len(readers) != 1:
             break
         operator, kind = readers[0], flatbuffer.kind(readers[0])
-        if kind == "CONV_2D":
+        if kind == "CONV_2D" and operator.builtinOptions.padding == schema.Padding.SAME:
             return chain, operator, scale, offset
-        if kind in ("SUB", "ADD", "MUL"):
-            value = flatbuffer.constant(operator.inputs[1]).astype(np.float64).reshape(-1, CHANNELS)[0]
+        if kind in ("SUB", "ADD", "MUL") and flatbuffer.is_constant(int(operator.inputs[1])):
+            places = flatbuffer.constant(operator.inputs[1]).astype(np.float64).reshape(-1, CHANNELS)
+            value = places[0]
+            if (places != value).any():
+                break
             scale = scale * value if kind == "MUL" else scale
             offset = offset * value if kind == "MUL" else offset + (value if kind == "ADD" else -value)
         elif kind not in ("CAST", "RESHAPE"):

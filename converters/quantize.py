@@ -30,23 +30,15 @@ Statistics = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Number formats of a model, in words for the table of recipes.
+    """Number formats of a model.
 
     Attributes:
         name: as the command line and the card spell it.
-        weights: of convolutions and dense layers.
-        activations: of the network between image and class map.
         activation_bits: of integer activations; 0 where they stay float and no calibration is needed.
-        hardware: where it pays.
-        cost: what it takes.
     """
 
     name: str
-    weights: str
-    activations: str
     activation_bits: int
-    hardware: str
-    cost: str
 
     @property
     def equalized(self) -> bool:
@@ -61,34 +53,10 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (
-        Recipe("float16", "float16", "float32", 0, "GPUs; half the download anywhere", "none to speak of"),
-        Recipe(
-            "dynamic",
-            "int8 per channel",
-            "float32, quantized on the fly",
-            0,
-            "CPUs without calibration images at hand",
-            "a little quality; depthwise stays float",
-        ),
-        Recipe(
-            "int8",
-            "int8 per channel",
-            "int8",
-            8,
-            "CPUs with integer dot products (ARMv8.2, AVX-512 VNNI) and DSPs",
-            "calibration images and some quality",
-        ),
-        Recipe(
-            "int16x8",
-            "int8 per channel",
-            "int16",
-            16,
-            "NPUs and DSPs with 16-bit activations",
-            "calibration images; slow on a CPU, which has plain loops for it",
-        ),
-    )
+    for recipe in (Recipe("float16", 0), Recipe("dynamic", 0), Recipe("int8", 8), Recipe("int16x8", 16))
 }
+"""What each is for stands in docs/quantization.md."""
+ONNX_RECIPES = ("float16", "dynamic", "int8")
 
 NETWORK = re.compile(r"(backbone|decoder|class_head|embedding_head|per_pixel_embeddings_head)/")
 INTEGER = (*CONVOLUTIONS, "ADD", "CONCATENATION", "MEAN", "AVERAGE_POOL_2D", "RESIZE_BILINEAR")
@@ -170,34 +138,31 @@ def quantize(
             pattern matches no layer, or litert-quantizer is not installed.
     """
     chosen = find_recipe(recipe)
-    check_quantizable(card)
+    check_quantizable(card, chosen)
     metadata = read_metadata(content, card.name)
+    pixels = takes_pixels(content, card, chosen, keep_float)
     if not chosen.activation_bits:
         kept = select(operations(content), keep_float)
         quantized = _weights_only(content, chosen, kept)
     else:
         if not calibration:
             raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
-        prepared = prepare(content, card, chosen, calibration, on_image)
+        prepared = prepare(content, chosen, calibration, on_image, pixels=pixels)
         kept = select(operations(prepared), keep_float)
         ranges = measure_ranges(
             prepared, integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image
         )
-        if in_pixels(card, chosen):
+        if pixels:
             ranges |= pixel_ranges(prepared)
         quantized = apply_static(prepared, statistics(prepared, ranges), chosen, kept)
-        if in_pixels(card, chosen):
+        if pixels:
             quantized = take_bytes(quantized)
-    tools = {**card.tools, "litert-quantizer": version("litert-quantizer")}
+    used = {} if recipe == "float16" else {"litert-quantizer": version("litert-quantizer")}
     extra = {key: data for key, data in metadata.items() if key not in (KEY, METADATA_KEY)}
-    return attach(Flatbuffer(quantized).to_bytes(), replace(quantized_card(card, chosen), tools=tools), extra)
-
-
-def quantized_card(card: ModelCard, recipe: Recipe) -> ModelCard:
-    """The card of what a recipe makes of a float32 model: where integers compute, no float16 does."""
-    input_type: InputType = "uint8" if in_pixels(card, recipe) else card.input_type
-    halves = card.half_precision and recipe.name == "float16"
-    return replace(card, recipe=recipe.name, input_type=input_type, half_precision=halves)
+    input_type: InputType = "uint8" if pixels else card.input_type
+    halves = card.half_precision and recipe == "float16"  # where integers compute, no float16 does
+    written = replace(card, recipe=recipe, input_type=input_type, half_precision=halves, tools={**card.tools, **used})
+    return attach(Flatbuffer(quantized).to_bytes(), written, extra)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -211,7 +176,7 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def check_quantizable(card: ModelCard) -> None:
+def check_quantizable(card: ModelCard, recipe: Recipe) -> None:
     """Refuse what cannot be quantized, before any work.
 
     Raises:
@@ -221,31 +186,44 @@ def check_quantizable(card: ModelCard) -> None:
         raise MaskConverError(
             f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
         )
-    if find_spec("litert_quantizer") is None:
+    check_installed(recipe)
+
+
+def check_installed(recipe: Recipe) -> None:
+    """Refuse a recipe whose tool for .tflite files is missing.
+
+    Raises:
+        MaskConverError: litert-quantizer is not installed.
+    """
+    if recipe.name != "float16" and find_spec("litert_quantizer") is None:
         raise MaskConverError(
             "quantizing needs litert-quantizer; install it with: pip install 'maskconver-mobile[quantize]'"
         )
 
 
-def in_pixels(card: ModelCard, recipe: Recipe) -> bool:
-    """Whether the quantized graph takes the pixels as they are (`pixel_input`)."""
-    return recipe.activation_bits == WEIGHT_BITS and card.input_type != "float32"
+def takes_pixels(content: bytes, card: ModelCard, recipe: Recipe, keep_float: Sequence[str] = ()) -> bool:
+    """Whether the quantized graph takes the pixels as they are (`pixel_input`): not if its first layer stays float."""
+    if recipe.activation_bits != WEIGHT_BITS or card.input_type == "float32":
+        return False
+    first = next((op for op in operations(content) if op.kind == "CONV_2D"), None)
+    return first is not None and not any(fnmatchcase(first.layer, pattern) for pattern in keep_float)
 
 
 def prepare(
     content: bytes,
-    card: ModelCard,
     recipe: Recipe,
     calibration: Sequence[Tensor],
     on_image: Callable[[], None] = lambda: None,
+    *,
+    pixels: bool,
 ) -> bytes:
-    """The float graph that a recipe is applied to.
+    """The float graph that a recipe is applied to; `pixels` if it takes them as they are.
 
     For 8 bits its channels are evened out (`equalization`), and large depthwise convolutions get a form that integer
     kernels are fast at (`integer_bands`).
     """
     content = add_biases_early(content)
-    if in_pixels(card, recipe):
+    if pixels:
         content = fold_normalisation(content)
     return band_depthwise(merge_pieces(equalize(content, calibration, on_image))) if recipe.equalized else content
 

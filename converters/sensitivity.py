@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -18,11 +19,11 @@ from maskconver_mobile.converters.quantize import (
     apply_static,
     check_quantizable,
     find_recipe,
-    in_pixels,
     integer_tensors,
     operations,
     prepare,
     statistics,
+    takes_pixels,
 )
 from maskconver_mobile.errors import MaskConverError
 
@@ -81,18 +82,19 @@ def analyse(
     Raises:
         MaskConverError: the recipe has no calibrated layers, or the model cannot be quantized.
     """
-    check_quantizable(card)
     chosen = find_recipe(recipe)
+    check_quantizable(card, chosen)
     if not chosen.activation_bits:
         raise MaskConverError(f"recipe {recipe} has no integer activations to analyse; choose int8 or int16x8")
     if not calibration:
         raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
-    prepared = prepare(content, card, chosen, calibration)
+    pixels = takes_pixels(content, card, chosen)
+    prepared = prepare(content, chosen, calibration, pixels=pixels)
     float_model = _cut_at_heads(prepared)
     found = _network(float_model)
     names = integer_tensors(float_model, found)
     measured = measure_ranges(float_model, names, calibration, chosen.activation_bits)
-    if in_pixels(card, chosen):
+    if pixels:
         measured |= pixel_ranges(float_model)
     ranges = statistics(float_model, measured)
     inputs = calibration[:probes]
@@ -121,11 +123,16 @@ def _cut_at_heads(content: bytes) -> bytes:
     flatbuffer = Flatbuffer(content)
     graph = flatbuffer.graph
     names = {op.name for op in _network(content)}
-    kept = [op for op in graph.operators if flatbuffer.name(int(op.outputs[0])) in names]
-    first = graph.operators[: graph.operators.index(kept[0])]
+    heads = [op for op in graph.operators if flatbuffer.name(int(op.outputs[0])) in names]
+    needed: set[int] = {int(t) for op in heads for t in op.outputs}
+    kept: list[Any] = []
+    for op in reversed(graph.operators):
+        if not needed.isdisjoint(int(t) for t in op.outputs):
+            kept.insert(0, op)
+            needed.update(int(t) for t in op.inputs)
     read = {int(t) for op in kept for t in op.inputs}
-    graph.outputs = np.array([op.outputs[0] for op in kept if int(op.outputs[0]) not in read], np.int32)
-    graph.operators = [*first, *kept]
+    graph.outputs = np.array([t for op in kept for t in op.outputs if int(t) not in read], np.int32)
+    graph.operators = kept
     flatbuffer.model.signatureDefs = []
     return flatbuffer.to_bytes()
 

@@ -3,7 +3,7 @@
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +20,9 @@ from maskconver_mobile.converters.graph.emit import emit
 from maskconver_mobile.converters.half_precision import halve_weights
 from maskconver_mobile.converters.late_bias import add_biases_late
 from maskconver_mobile.converters.ops import TensorFlowOps
-from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.tail import TAIL_KEY, Tail
 from maskconver_mobile.tflite_file import attach
-
-Precision = Literal["float32", "float16"]
 
 
 def to_tflite(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: Precision = "float32") -> bytes:

@@ -38,13 +38,17 @@ def read_onnx(path: Path) -> OnnxFile:
     Raises:
         MaskConverError: onnx is not installed, or the file is missing, damaged, in several parts or without a card.
     """
+    return parse_onnx(read_model_bytes(path), path)
+
+
+def parse_onnx(content: bytes, path: Path) -> OnnxFile:
+    """As `read_onnx`, of the file's bytes."""
     try:
         import onnx
     except ImportError as error:
         raise MaskConverError(
             f"{path}: reading it needs onnx; install it with: pip install 'maskconver-mobile[onnx]'"
         ) from error
-    content = read_model_bytes(path)
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's DecodeError, or whatever its backend raises

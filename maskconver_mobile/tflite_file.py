@@ -136,7 +136,12 @@ def attach(content: bytes, card: ModelCard, extra: Mapping[str, bytes] | None = 
     buffers = {KEY: card.to_json().encode(), tflite_metadata.KEY: tflite_metadata.build(card, _rename(model))}
     buffers.update(extra or {})
     stale = {*buffers, *HALF_PRECISION}
+    gone = [entry for entry in model.metadata or [] if entry.name.decode() in stale]
     model.metadata = [entry for entry in model.metadata or [] if entry.name.decode() not in stale]
+    used = {entry.buffer for entry in model.metadata} | {t.buffer for g in model.subgraphs for t in g.tensors}
+    for entry in gone:
+        if entry.buffer not in used:
+            model.buffers[entry.buffer].data = None
     buffers.update(HALF_PRECISION if card.half_precision else {})
     for name, data in buffers.items():
         entry = schema.MetadataT()

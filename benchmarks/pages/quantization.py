@@ -19,8 +19,7 @@ from maskconver_mobile.benchmarks.host import ModelTiming, measure
 from maskconver_mobile.coco import GroundTruth, read_ground_truth
 from maskconver_mobile.converters.calibration import choose_images, read_calibration
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.onnx_quantize import RECIPES as ONNX_RECIPES
-from maskconver_mobile.converters.quantize import RECIPES
+from maskconver_mobile.converters.quantize import ONNX_RECIPES, RECIPES
 from maskconver_mobile.converters.quantize_file import measure_loss, quantize_file
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.evaluation import evaluate

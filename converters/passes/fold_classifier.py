@@ -25,7 +25,7 @@ def fold_classifier(builder: GraphBuilder) -> int:
             continue
         (result,) = readers
         features, hidden = pixels.inputs[0], maker.inputs[0]
-        with builder.before(result):
+        with builder.before(result, scopes=(*maker.scopes, *pixels.scopes)):
             kernels, offsets = (builder.dense(hidden, *part) for part in composed(maker.op, pixels.op))
             _, height, width, channels = features.shape
             planes = any(isinstance(reader.op, ir.Panoptic) for reader in graph.readers(result.output))
