@@ -65,7 +65,7 @@ def quantize_onnx(
         names = {op.name for op in operations if op.integer}
         if chosen.activation_bits:
             equalize(model, calibration, on_image)
-            weights_only = {op.name for op in operations if not op.integer}
+            weights_only = {op.name for op in operations if not op.integer and op.kind == "Gemm"}
             apply_static(model, names, weights_only, measure_ranges(model, calibration, on_image))
         else:
             apply_dynamic(model, names)
