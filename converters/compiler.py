@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from maskconver_mobile.card import InputType
+from maskconver_mobile.card import AppliedPass, InputType
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph import ir
@@ -13,7 +13,7 @@ from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.ir import Graph, Value
 from maskconver_mobile.converters.network.layers import Layers
 from maskconver_mobile.converters.network.maskconver import Heads, maskconver
-from maskconver_mobile.converters.passes import PIPELINES, Applied, Format, run
+from maskconver_mobile.converters.passes import PIPELINES, Format, run
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
 
@@ -25,7 +25,7 @@ HIDDEN = 1024
 
 def compile_graph(
     config: ModelConfig, weights: Weights, spec: GraphSpec, format: Format
-) -> tuple[Graph, list[Applied]]:
+) -> tuple[Graph, list[AppliedPass]]:
     """The graph that a backend of the format writes, and what each pass did to it."""
     builder = plain_graph(config, weights, spec)
     done = run(builder, PIPELINES[spec.target, format])

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import cast, get_args
 
 from maskconver_mobile.card import Category, ModelCard
+from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import ModelConfig, read_config
+from maskconver_mobile.converters.passes import Format
 from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import ensure_writable, write_atomically
@@ -77,17 +79,19 @@ def convert(
 
     with _quiet():
         from maskconver_mobile.converters.checkpoint import read_checkpoint
-        from maskconver_mobile.converters.tflite import finish_tflite, make_card, to_tflite
+        from maskconver_mobile.converters.tflite import finish_tflite, make_card, write_tflite
 
         weights, stored = read_checkpoint(checkpoint), cast(Precision, precision)
-        card = make_card(settings, weights, spec, precision, output.stem, categories, half_precision)
-        if output.suffix == ".tflite":
-            content = finish_tflite(to_tflite(settings, weights, spec, stored), card, settings, weights)
+        format_: Format = "tflite" if output.suffix == ".tflite" else "onnx"
+        graph, passes = compile_graph(settings, weights, spec, format_)
+        card = make_card(settings, weights, spec, precision, output.stem, categories, half_precision, passes)
+        if format_ == "tflite":
+            content = finish_tflite(write_tflite(graph, spec, stored), card, settings, weights)
         else:
-            from maskconver_mobile.converters.onnx import finish_onnx, to_onnx, to_ort, written_by_onnx
+            from maskconver_mobile.converters.onnx import finish_onnx, to_ort, write_onnx, written_by_onnx
 
             card = written_by_onnx(card)
-            content = finish_onnx(to_onnx(settings, weights, spec, stored), card, settings, weights)
+            content = finish_onnx(write_onnx(graph, spec, stored), card, settings, weights)
             content = to_ort(content) if output.suffix == ".ort" else content
     write_atomically(output, content)
     return card

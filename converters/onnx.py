@@ -14,6 +14,7 @@ from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph.emit import emit
+from maskconver_mobile.converters.graph.ir import Graph
 from maskconver_mobile.converters.onnx_edit import halve_weights
 from maskconver_mobile.converters.onnx_graph import OnnxGraph, checked, tensor_type
 from maskconver_mobile.converters.onnx_ops import OnnxOps
@@ -26,15 +27,19 @@ PRODUCER = "maskconver-mobile"
 
 
 def to_onnx(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: Precision = "float32") -> bytes:
-    """Build the graph; the model has no card yet.
+    """Compile and write; see `write_onnx`."""
+    return write_onnx(compile_graph(config, weights, spec, "onnx")[0], spec, precision)
+
+
+def write_onnx(compiled: Graph, spec: GraphSpec, precision: Precision = "float32") -> bytes:
+    """Make the nodes; the model has no card yet.
 
     `float16` halves the file: weights are stored in half precision with a Cast behind each, which a runtime computes
     once when it loads the model. All arithmetic stays float32, so no kernel has to know half precision.
     """
     graph = OnnxGraph()
-    shape, dtype = (1, *config.input_size, 3), np.dtype(spec.input_dtype)
+    shape, dtype = compiled.inputs["image"].shape, np.dtype(spec.input_dtype)
     image = OnnxTensor(graph, "image", shape, dtype)
-    compiled, _ = compile_graph(config, weights, spec, "onnx")
     outputs = {
         name: _public(x)
         for name, x in emit(compiled, OnnxOps(graph, banded=spec.target == "arm"), {"image": image}).items()

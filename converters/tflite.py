@@ -1,6 +1,7 @@
 """A graph of ours -> one TFLite file with its card inside."""
 
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
-from maskconver_mobile.card import Category, ModelCard
+from maskconver_mobile.card import AppliedPass, Category, ModelCard
 from maskconver_mobile.converters.byte_casts import quantize_bytes
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.compiler import MEAN, STD, compile_graph, small_area_threshold
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph.emit import emit
+from maskconver_mobile.converters.graph.ir import Graph
 from maskconver_mobile.converters.half_precision import halve_weights
 from maskconver_mobile.converters.late_bias import add_biases_late
 from maskconver_mobile.converters.ops import TensorFlowOps
@@ -26,20 +28,24 @@ from maskconver_mobile.tflite_file import attach
 
 
 def to_tflite(config: ModelConfig, weights: Weights, spec: GraphSpec, precision: Precision = "float32") -> bytes:
+    """Compile and write; see `write_tflite`."""
+    return write_tflite(compile_graph(config, weights, spec, "tflite")[0], spec, precision)
+
+
+def write_tflite(graph: Graph, spec: GraphSpec, precision: Precision = "float32") -> bytes:
     """Trace and convert; the flatbuffer has one signature, `serving_default`, and no card yet."""
     module = tf.Module()
-    module.serve = function_of(config, weights, spec)
+    module.serve = function_of(graph, spec)
     concrete = module.serve.get_concrete_function()
     content = quantize_bytes(bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert()))
     content = content if spec.target == "reference" else add_biases_late(content)
     return halve_weights(content) if precision == "float16" else content
 
 
-def function_of(config: ModelConfig, weights: Weights, spec: GraphSpec) -> Any:
+def function_of(graph: Graph, spec: GraphSpec) -> Any:
     """The graph as a TensorFlow function of one tensor, `image`."""
-    graph, _ = compile_graph(config, weights, spec, "tflite")
     ops = TensorFlowOps(pick_in_place=spec.target in ("cpu", "arm"))
-    image = tf.TensorSpec([1, *config.input_size, 3], tf.as_dtype(spec.input_dtype), name="image")
+    image = tf.TensorSpec(graph.inputs["image"].shape, tf.as_dtype(spec.input_dtype), name="image")
     return tf.function(lambda image: emit(graph, ops, {"image": image}), input_signature=[image], autograph=False)
 
 
@@ -51,6 +57,7 @@ def make_card(
     name: str,
     categories: tuple[Category, ...],
     half_precision: bool = False,
+    passes: Sequence[AppliedPass] = (),
 ) -> ModelCard:
     """Everything a reader of the file needs to know."""
     in_graph = spec.level == "panoptic"
@@ -74,6 +81,7 @@ def make_card(
         categories=categories,
         half_precision=half_precision,
         source={"checkpoint": Path(weights.origin).name, "sha256": weights.sha256},
+        passes=tuple(passes),
         tools={name: version(name) for name in ("maskconver-mobile", "tensorflow")},
     )
 

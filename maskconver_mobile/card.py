@@ -45,6 +45,15 @@ class Category:
 
 
 @dataclass(frozen=True)
+class AppliedPass:
+    """What one rewrite of the graph did: in how many places, and the graph's multiply-adds behind it."""
+
+    name: str
+    places: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Everything a reader of a model file needs besides its tensors.
 
@@ -69,6 +78,7 @@ class ModelCard:
         half_precision: whether the file permits processors to compute in float16.
         source: where the weights come from (checkpoint name, sha256).
         tools: versions of what wrote the file.
+        passes: the rewrites of the graph, in order; the first entry is the network as it is defined.
     """
 
     name: str
@@ -90,6 +100,7 @@ class ModelCard:
     half_precision: bool = False
     source: dict[str, str] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
+    passes: tuple[AppliedPass, ...] = ()
 
     def to_json(self) -> str:
         """The card as it stands in a model file."""
@@ -141,6 +152,8 @@ class ModelCard:
         for key in ("source", "tools"):
             texts = [text for pair in getattr(self, key).items() for text in pair]
             _expect(len(texts) <= MAX_TEXT and all(len(t) <= MAX_TEXT for t in texts), key, "a few short texts")
+        named = all(len(each.name) <= MAX_TEXT and each.places >= 0 for each in self.passes)
+        _expect(named and len(self.passes) <= MAX_TEXT, "passes", "a few short entries")
         _expect(self.input_type != "pixels" or schema > 1, "input_type", "another than 'pixels' in schema 1")
         for key in ("input_size", "output_size"):
             height, width = getattr(self, key)

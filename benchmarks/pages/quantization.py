@@ -101,11 +101,13 @@ def full_integer(
     import tensorflow as tf
 
     from maskconver_mobile.converters.checkpoint import read_checkpoint
+    from maskconver_mobile.converters.compiler import compile_graph
     from maskconver_mobile.converters.config import read_config
     from maskconver_mobile.converters.tflite import function_of
 
     settings = read_config(config) if size is None else read_config(config).with_input_size(size)
-    function = function_of(settings, read_checkpoint(checkpoint), GraphSpec(target="reference"))
+    spec = GraphSpec(target="reference")
+    function = function_of(compile_graph(settings, read_checkpoint(checkpoint), spec, "tflite")[0], spec)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([value] for value in inputs)

@@ -24,6 +24,7 @@ from maskconver_mobile.benchmarks.operator_times import Profile, profile
 from maskconver_mobile.benchmarks.photos import find_photos
 from maskconver_mobile.card import Level
 from maskconver_mobile.converters.checkpoint import read_checkpoint
+from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.onnx_graph import OPSET
@@ -81,7 +82,8 @@ def straight_export(folder: Path, size: int) -> Path:
     path = folder / f"tf2onnx_{size}.onnx"
     if not path.exists():
         config = read_config(CONFIG).with_input_size((size, size))
-        function = function_of(config, read_checkpoint(CHECKPOINT), GraphSpec(target="reference"))
+        spec = GraphSpec(target="reference")
+        function = function_of(compile_graph(config, read_checkpoint(CHECKPOINT), spec, "tflite")[0], spec)
         signature = function.input_signature
         tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET, output_path=str(path))
     return path

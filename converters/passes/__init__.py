@@ -4,9 +4,9 @@ A pass takes a builder and returns in how many places it did something. It is of
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from maskconver_mobile.card import AppliedPass
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.emit import multiply_adds
 from maskconver_mobile.converters.passes.block_sums import block_sums
@@ -82,27 +82,12 @@ PIPELINES: dict[tuple[Target, Format], tuple[Pass, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Applied:
-    """What a pass did.
-
-    Attributes:
-        name: of the pass.
-        places: where it changed something.
-        multiply_adds: of the graph behind it.
-    """
-
-    name: str
-    places: int
-    multiply_adds: int
-
-
-def run(builder: GraphBuilder, passes: Sequence[Pass]) -> list[Applied]:
-    """Apply passes in order, and drop what nothing needs."""
-    done = []
+def run(builder: GraphBuilder, passes: Sequence[Pass]) -> list[AppliedPass]:
+    """Apply passes in order, and drop what nothing needs; the first entry of the record is the graph before."""
+    done = [AppliedPass("network", len(builder.graph.nodes), multiply_adds(builder.graph))]
     for each in passes:
         places = each(builder)
         builder.graph.prune()
-        done.append(Applied(each.__name__, places, multiply_adds(builder.graph)))
+        done.append(AppliedPass(each.__name__, places, multiply_adds(builder.graph)))
     builder.graph.verify()
     return done

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 )
 @calibration_options
 @click.option("--labels", type=click.Path(path_type=Path), help="Category names, JSON in the COCO panoptic format.")
+@click.option("--explain", is_flag=True, help="Print what each rewrite of the graph did.")
 @click.option("--drop-unlabelled", is_flag=True, help="Leave out the classes that the label set does not name.")
 def command(
     level: Level,
@@ -83,6 +84,7 @@ def command(
     keep_float: tuple[str, ...],
     gate: Path | None,
     max_loss: float,
+    explain: bool,
     **options: Any,
 ) -> None:
     """Turn a Model Garden checkpoint into one self-describing model file.
@@ -129,6 +131,10 @@ def command(
     height, width = card.input_size
     size = output.stat().st_size / 1e6
     click.echo(f"{output}  {size:.1f} MB  {card.recipe}, {height}x{width} {card.input_type}, level {card.level}")
+    if explain:
+        from maskconver_mobile.cli.passes import show_passes
+
+        show_passes(card)
 
 
 def _require_converter(output: Path) -> None:

@@ -17,7 +17,8 @@ PREFIX = {"gpu": "at most (shapes and drivers decide): "}
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
-def command(model: Path, as_json: bool) -> None:
+@click.option("--graph", is_flag=True, help="How the graph was made, and every operator of it in order.")
+def command(model: Path, as_json: bool, graph: bool) -> None:
     """Show what a model file says and holds: card, tensors, operators, delegate partitions, size."""
     from maskconver_mobile.inspection import inspect_model
 
@@ -27,8 +28,22 @@ def command(model: Path, as_json: bool) -> None:
         import json
 
         click.echo(json.dumps(_as_dict(info) | {"partitions": {k: asdict(p) for k, p in partitions.items()}}))
+    elif graph:
+        _show_graph(info)
     else:
         _show(model, info, partitions)
+
+
+def _show_graph(info: "ModelInfo") -> None:
+    from maskconver_mobile.cli.passes import show_passes
+    from maskconver_mobile.text import printable
+
+    show_passes(info.card)
+    for i, op in enumerate(info.operators):
+        shapes = ", ".join("x".join(map(str, t.shape)) or "scalar" for t in op.outputs)
+        name = op.outputs[0].name.split(";")[0] if op.outputs else ""
+        work = f"  {op.multiply_adds / 1e6:.2f} M" if op.multiply_adds else ""
+        click.echo(printable(f"{i:4} {op.kind:20} {shapes:16}{work}  {name}"))
 
 
 def _partitions(model: Path, info: "ModelInfo") -> "dict[str, Partitions]":

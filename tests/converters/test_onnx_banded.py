@@ -57,7 +57,11 @@ def test_depthwise(size: tuple[int, int], taps: int, stride: int, dilation: int,
     """Tiles or all rows, odd sizes, strides and dilation; the runtime can multiply without gathering taps."""
     x = RNG.normal(size=(1, *size, 5)).astype(np.float32)
     kernel, bias = RNG.normal(size=(taps, taps, 5, 1)).astype(np.float32), RNG.normal(size=5).astype(np.float32)
-    settings: dict[str, Any] = {"stride": stride, "dilation": (dilation, dilation), "relu": relu}
+    settings: dict[str, Any] = {
+        "stride": stride,
+        "dilation": (dilation, dilation),
+        "activation": "relu" if relu else None,
+    }
     expected = TensorFlowOps().depthwise(x, kernel, bias, **settings).numpy()
     session, graph = loaded(model_of(lambda ops, x: ops.depthwise(x, kernel, bias, **settings), x), tmp_path / "m")
     np.testing.assert_allclose(session.run(None, {"x": x})[0], expected, atol=2e-5)
