@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskconver_mobile.converters.graph.builder import GraphBuilder
-from maskconver_mobile.converters.graph.ir import Array, Value
+from maskconver_mobile.converters.graph.ir import Value
+from maskconver_mobile.converters.graph.operations import Array
 
 MARGIN = 1e-3
 """Of a merit: what rounding may hide."""

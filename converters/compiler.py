@@ -8,7 +8,7 @@ import numpy as np
 from maskconver_mobile.card import AppliedPass, InputType
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.ir import Graph, Value
 from maskconver_mobile.converters.network.layers import Layers
@@ -48,7 +48,7 @@ def plain_graph(config: ModelConfig, weights: Weights, spec: GraphSpec) -> Graph
             f"task.model.num_instances {k} is more than the class map has cells ({cells} at input size "
             f"{config.input_size[0]}x{config.input_size[1]}); take a larger input, more classes or fewer proposals"
         )
-    classes, locations, scores = builder.add(ir.Proposals(k), *heads.classes)
+    classes, locations, scores = builder.add(operations.Proposals(k), *heads.classes)
     if spec.class_ids is not None:
         classes = builder.gather(builder.constant(spec.class_ids, np.int32), classes)
     embeddings = builder.pick(joined(builder, heads.mask_embeddings), locations)
@@ -106,11 +106,11 @@ def mask_logits(layers: Layers, config: ModelConfig, classes: Value, embeddings:
     return builder.reshape(builder.matmul(rows, builder.reshape(kernels, [1, k, size])), [1, height, width, k])
 
 
-def panoptic(config: ModelConfig, spec: GraphSpec) -> ir.Panoptic:
+def panoptic(config: ModelConfig, spec: GraphSpec) -> operations.Panoptic:
     """The merge at the output size."""
     size = spec.output_size or config.default_output_size
     ids = np.arange(config.num_classes)
-    return ir.Panoptic(
+    return operations.Panoptic(
         size,
         config.object_mask_threshold,
         config.overlap_threshold,

@@ -7,7 +7,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
-from maskconver_mobile.converters.graph.ir import Array
+from maskconver_mobile.converters.graph.operations import Array
 from maskconver_mobile.converters.passes.split_depthwise import MAX_TAPS
 
 TILES = (16, 8)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from maskconver_mobile.converters.graph import ir
-from maskconver_mobile.converters.graph.ir import Activation, Array, Graph, Node, Op, Shape, Value
+from maskconver_mobile.converters.graph import operations
+from maskconver_mobile.converters.graph.ir import Graph, Node, Value
+from maskconver_mobile.converters.graph.operations import Activation, Array, Op, Shape
 from maskconver_mobile.converters.graph.shapes import infer
 
 
@@ -97,23 +98,23 @@ class GraphBuilder:
 
     def unary(self, kind: str, x: Value) -> Value:
         """An element-wise function by name."""
-        return self.one(ir.Unary(kind), x)
+        return self.one(operations.Unary(kind), x)
 
     def binary(self, kind: str, a: Any, b: Any) -> Value:
         """An element-wise function of two tensors by name, with broadcasting."""
-        return self.one(ir.Binary(kind), *self._operands(a, b))
+        return self.one(operations.Binary(kind), *self._operands(a, b))
 
     def cast(self, x: Value, dtype: DTypeLike) -> Value:
         """Convert the element type."""
-        return self.one(ir.Cast(np.dtype(dtype)), x)
+        return self.one(operations.Cast(np.dtype(dtype)), x)
 
     def to_bytes(self, x: Value) -> Value:
         """Integers 0..255 from floats that are such."""
-        return self.one(ir.ToBytes(), x)
+        return self.one(operations.ToBytes(), x)
 
     def planar(self, x: Value) -> Value:
         """A map [1, h, w, c] stored as convolutions want it."""
-        return self.one(ir.Planar(), x)
+        return self.one(operations.Planar(), x)
 
     def conv(
         self,
@@ -125,7 +126,7 @@ class GraphBuilder:
         activation: Activation | None = None,
     ) -> Value:
         """A `SAME` convolution; kernel [kh, kw, in, out]."""
-        return self.one(ir.Conv(kernel, bias, activation, stride), x)
+        return self.one(operations.Conv(kernel, bias, activation, stride), x)
 
     def depthwise(
         self,
@@ -138,21 +139,21 @@ class GraphBuilder:
         activation: Activation | None = None,
     ) -> Value:
         """A `SAME` depthwise convolution; kernel [kh, kw, channels, 1]."""
-        return self.one(ir.Depthwise(kernel, bias, activation, stride, dilation), x)
+        return self.one(operations.Depthwise(kernel, bias, activation, stride, dilation), x)
 
     def dense(
         self, x: Value, kernel: Array, bias: Array | None = None, *, activation: Activation | None = None
     ) -> Value:
         """Rows [n, in] times kernel [in, out] plus bias."""
-        return self.one(ir.Dense(kernel, bias, activation), x)
+        return self.one(operations.Dense(kernel, bias, activation), x)
 
     def batch_norm(self, x: Value, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float) -> Value:
         """Gamma (x - mean) / sqrt(variance + epsilon) + beta, by channel (Ioffe and Szegedy 2015)."""
-        return self.one(ir.BatchNorm(gamma, beta, mean, variance, epsilon), x)
+        return self.one(operations.BatchNorm(gamma, beta, mean, variance, epsilon), x)
 
     def layer_norm(self, x: Value, gamma: Array, beta: Array, epsilon: float) -> Value:
         """Normalize the last axis (Ba et al. 2016)."""
-        return self.one(ir.LayerNorm(gamma, beta, epsilon), x)
+        return self.one(operations.LayerNorm(gamma, beta, epsilon), x)
 
     def activation(self, kind: str | None, x: Value) -> Value:
         """An activation by name: relu, relu6, swish, hard_swish, gelu, gelu_tanh, sigmoid, hard_sigmoid; or none."""
@@ -208,106 +209,106 @@ class GraphBuilder:
 
     def clip(self, x: Value, low: int, high: int) -> Value:
         """min(max(x, low), high) of integers."""
-        return self.one(ir.Clip(low, high), x)
+        return self.one(operations.Clip(low, high), x)
 
     def resize(self, x: Value, size: Sequence[int]) -> Value:
         """Bilinear, half-pixel centers, no antialias."""
-        return x if x.shape[1:3] == tuple(size) else self.one(ir.Resize((size[0], size[1])), x)
+        return x if x.shape[1:3] == tuple(size) else self.one(operations.Resize((size[0], size[1])), x)
 
     def broadcast_to(self, vector: Value, size: Sequence[int]) -> Value:
         """A map [1, 1, 1, c] in a form that adds to maps of this size."""
-        return self.one(ir.BroadcastTo((size[0], size[1])), vector)
+        return self.one(operations.BroadcastTo((size[0], size[1])), vector)
 
     def global_mean(self, x: Value) -> Value:
         """Mean over height and width, [1, 1, 1, channels]."""
-        return self.one(ir.GlobalMean(), x)
+        return self.one(operations.GlobalMean(), x)
 
     def average_pool(self, x: Value, size: tuple[int, int], *, same: bool = False) -> Value:
         """Average pooling with strides as large as its windows, `VALID`, or `SAME` of what lies in the map."""
-        return self.one(ir.AveragePool(size, same), x)
+        return self.one(operations.AveragePool(size, same), x)
 
     def max_pool(self, x: Value, size: int, *, stride: int = 1) -> Value:
         """`SAME` max pooling; the padding never wins."""
-        return self.one(ir.MaxPool(size, stride), x)
+        return self.one(operations.MaxPool(size, stride), x)
 
     def upsample(self, x: Value, factor: int) -> Value:
         """Repeat each place of a map in both directions (nearest neighbor)."""
-        return x if factor == 1 else self.one(ir.Upsample(factor), x)
+        return x if factor == 1 else self.one(operations.Upsample(factor), x)
 
     def window_max(self, x: Value, size: int) -> Value:
         """`VALID` max pooling with stride 1."""
-        return self.one(ir.WindowMax(size), x)
+        return self.one(operations.WindowMax(size), x)
 
     def concat(self, xs: Sequence[Value], axis: int = -1) -> Value:
         """Join along an axis."""
-        return self.one(ir.Concat(axis), *xs)
+        return self.one(operations.Concat(axis), *xs)
 
     def rows(self, x: Value) -> Value:
         """The locations of a map [1, h, w, c] as rows [h * w, c], which lie in one piece."""
-        return self.one(ir.Rows(), x)
+        return self.one(operations.Rows(), x)
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
         """Same values in another shape."""
-        return self.one(ir.Reshape(tuple(shape)), x)
+        return self.one(operations.Reshape(tuple(shape)), x)
 
     def slice(self, x: Value, axis: int, start: int, stop: int) -> Value:
         """What lies from start to before stop on one axis."""
-        return self.one(ir.Slice(axis, start, stop), x)
+        return self.one(operations.Slice(axis, start, stop), x)
 
     def transpose(self, x: Value, axes: Sequence[int]) -> Value:
         """The axes in another order."""
-        return self.one(ir.Transpose(tuple(axes)), x)
+        return self.one(operations.Transpose(tuple(axes)), x)
 
     def matmul(self, a: Value, b: Value) -> Value:
         """[1, n, c] times [1, m, c] transposed: [1, n, m]."""
-        return self.one(ir.Matmul(), a, b)
+        return self.one(operations.Matmul(), a, b)
 
     def linear(self, rows: Value, vectors: Value, offsets: Value) -> Value:
         """[n, c] times [m, c] transposed, plus [m]: [n, m]."""
-        return self.one(ir.Linear(), rows, vectors, offsets)
+        return self.one(operations.Linear(), rows, vectors, offsets)
 
     def gather(self, x: Value, indices: Value) -> Value:
         """Rows of the first axis."""
-        return self.one(ir.Gather(), x, indices)
+        return self.one(operations.Gather(), x, indices)
 
     def pick(self, x: Value, locations: Value) -> Value:
         """Rows [..., c] of a map [1, h, w, c] at places y * w + x, int32 [...]."""
-        return self.one(ir.Pick(), x, locations)
+        return self.one(operations.Pick(), x, locations)
 
     def segment_sum(self, indices: Value, values: Value, size: int) -> Value:
         """Sums of the values [n] that share an index, for indices 0 ... size - 1."""
-        return self.one(ir.SegmentSum(size), indices, values)
+        return self.one(operations.SegmentSum(size), indices, values)
 
     def top_k(self, x: Value, k: int) -> tuple[Value, ...]:
         """Values and int32 indices of the k largest of the last axis, sorted; ties take the lower index."""
-        return self.add(ir.TopK(k), x)
+        return self.add(operations.TopK(k), x)
 
     def top_k_cells(self, x: Value, k: int, *, staged: bool = False) -> tuple[Value, ...]:
         """Values, places y * w + x and channels of the k largest of a map [1, h, w, c], sorted.
 
         Ties in a channel take the first place. `staged`: in stages, each of which leaves less to the next.
         """
-        return self.add(ir.TopKCells(k, staged), x)
+        return self.add(operations.TopKCells(k, staged), x)
 
     def argmax(self, x: Value) -> Value:
         """Index (int32) of the largest on the last axis, the first on ties."""
-        return self.one(ir.Argmax(), x)
+        return self.one(operations.Argmax(), x)
 
     def max(self, x: Value, axis: int) -> Value:
         """Largest along one axis."""
-        return self.one(ir.Max(axis), x)
+        return self.one(operations.Max(axis), x)
 
     def sum(self, x: Value, axis: int) -> Value:
         """Sum over one axis."""
-        return self.one(ir.Sum(axis), x)
+        return self.one(operations.Sum(axis), x)
 
     def where(self, condition: Value, a: Value, b: Value) -> Value:
         """A where the condition holds, else b."""
-        return self.one(ir.Where(), condition, a, b)
+        return self.one(operations.Where(), condition, a, b)
 
     def all(self, conditions: Sequence[Value]) -> Value:
         """Element-wise conjunction."""
-        return self.one(ir.All(), *conditions)
+        return self.one(operations.All(), *conditions)
 
     def cond(self, condition: Value, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
         """One of two subgraphs, each with a tensor or a tuple of them; the other does not run."""
@@ -322,5 +323,5 @@ class GraphBuilder:
                 branches.append(self._target)
             finally:
                 self._target, self._place = outer
-        chosen = self.add(ir.Cond(*branches), condition)
+        chosen = self.add(operations.Cond(*branches), condition)
         return chosen if isinstance(results[0], tuple) else chosen[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.ir import Graph, Value
 
 OPERATORS = {name: getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "lt", "gt")}
@@ -45,15 +45,15 @@ def _emit(graph: Graph, backend: Any, known: dict[int, Any]) -> dict[str, Any]:
     return {name: tensor(value) for name, value in graph.outputs.items()}
 
 
-def _apply(op: ir.Op, backend: Any, inputs: list[Any], known: dict[int, Any]) -> Any:
+def _apply(op: operations.Op, backend: Any, inputs: list[Any], known: dict[int, Any]) -> Any:
     match op:
-        case ir.Binary(kind) if kind in OPERATORS:
+        case operations.Binary(kind) if kind in OPERATORS:
             return OPERATORS[kind](*inputs)
-        case ir.Unary(kind) | ir.Binary(kind):
+        case operations.Unary(kind) | operations.Binary(kind):
             return getattr(backend, kind)(*inputs)
-        case ir.Concat() | ir.All():
+        case operations.Concat() | operations.All():
             return getattr(backend, op.method)(inputs, **op.attributes)
-        case ir.Cond():
+        case operations.Cond():
             branches = (_branch(graph, backend, known) for graph in (op.then, op.otherwise))
             return backend.cond(*inputs, *branches)
     return getattr(backend, op.method)(*inputs, **op.attributes)
@@ -68,12 +68,12 @@ def multiply_adds(graph: Graph) -> int:
     total = 0
     for node in graph.nodes:
         match node.op:
-            case ir.Conv(kernel) | ir.Dense(kernel):
+            case operations.Conv(kernel) | operations.Dense(kernel):
                 total += kernel.size * int(np.prod(node.output.shape[:-1]))
-            case ir.Depthwise(kernel):
+            case operations.Depthwise(kernel):
                 total += kernel.size * int(np.prod(node.output.shape[:-1]))
-            case ir.Matmul() | ir.Linear():
+            case operations.Matmul() | operations.Linear():
                 total += int(np.prod(node.output.shape)) * node.inputs[0].shape[-1]
-            case ir.Cond(then, otherwise):
+            case operations.Cond(then, otherwise):
                 total += max(multiply_adds(then), multiply_adds(otherwise))
     return total

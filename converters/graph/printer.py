@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskconver_mobile.converters.graph.ir import Cond, Graph, Value
+from maskconver_mobile.converters.graph.ir import Graph, Value
+from maskconver_mobile.converters.graph.operations import Cond
 
 
 def lines(graph: Graph, indent: str = "", names: dict[int, str] | None = None) -> Iterator[str]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskconver_mobile.converters.graph.builder import GraphBuilder
-from maskconver_mobile.converters.graph.ir import Array, Value
+from maskconver_mobile.converters.graph.ir import Value
+from maskconver_mobile.converters.graph.operations import Array
 from maskconver_mobile.errors import MaskConverError
 
 LAYER_NORM_EPSILON = 1e-6

@@ -3,7 +3,7 @@
 import functools
 import operator
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 
 BLOCK = 64
@@ -18,9 +18,9 @@ def block_sums(builder: GraphBuilder) -> int:
     """
     graph = builder.graph
     count = 0
-    for node in [node for node in graph.of(ir.Proposals) if len(node.inputs) == 1]:
-        last = graph.only_for(node.inputs[0], ir.Conv)
-        hidden = None if last is None else graph.only_for(last.inputs[0], ir.Conv)
+    for node in [node for node in graph.of(operations.Proposals) if len(node.inputs) == 1]:
+        last = graph.only_for(node.inputs[0], operations.Conv)
+        hidden = None if last is None else graph.only_for(last.inputs[0], operations.Conv)
         if last is None or hidden is None or not (last.op.pointwise and hidden.op.pointwise):
             continue
         outer, inner = last.op, hidden.op

@@ -1,8 +1,8 @@
 """Dilated convolutions that see nothing but padding around their center."""
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
-from maskconver_mobile.converters.graph.ir import Array
+from maskconver_mobile.converters.graph.operations import Array
 from maskconver_mobile.converters.passes.fold_input_scale import scaled
 
 
@@ -10,8 +10,8 @@ def fold_center_tap(builder: GraphBuilder) -> int:
     """Let the 1x1 convolution behind such a depthwise convolution do its work."""
     graph = builder.graph
     count = 0
-    for node in graph.of(ir.Conv):
-        before = graph.only_for(node.inputs[0], ir.Depthwise)
+    for node in graph.of(operations.Conv):
+        before = graph.only_for(node.inputs[0], operations.Depthwise)
         if before is None or not node.op.pointwise:
             continue
         factors = center_tap(before.op, before.inputs[0].shape[1:3])
@@ -22,7 +22,7 @@ def fold_center_tap(builder: GraphBuilder) -> int:
     return count
 
 
-def center_tap(convolution: ir.Depthwise, size: tuple[int, ...]) -> Array | None:
+def center_tap(convolution: operations.Depthwise, size: tuple[int, ...]) -> Array | None:
     """What is left of a dilated depthwise convolution of odd size, `SAME`, on a map no larger than its dilation.
 
     All taps but the center then lie in the padding everywhere: y = x kernel[center], a factor per channel.

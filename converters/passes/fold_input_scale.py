@@ -3,17 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
-from maskconver_mobile.converters.graph.ir import Array
+from maskconver_mobile.converters.graph.operations import Array
 
 
 def fold_input_scale(builder: GraphBuilder) -> int:
     """Fold products with constants [channels] that one convolution alone reads."""
     graph = builder.graph
     count = 0
-    for node in graph.of(ir.Conv):
-        product = graph.only_for(node.inputs[0], ir.Binary)
+    for node in graph.of(operations.Conv):
+        product = graph.only_for(node.inputs[0], operations.Binary)
         if product is None or product.op.kind != "mul":
             continue
         x, scale = product.inputs

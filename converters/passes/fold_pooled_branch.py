@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 
 
@@ -10,12 +10,12 @@ def fold_pooled_branch(builder: GraphBuilder) -> int:
     """concat(x, ..., v) P = x P1 + ... + v Pn, for a part v that is a resized map of one place."""
     graph = builder.graph
     count = 0
-    for node in graph.of(ir.Conv):
-        joined = graph.only_for(node.inputs[0], ir.Concat)
+    for node in graph.of(operations.Conv):
+        joined = graph.only_for(node.inputs[0], operations.Concat)
         op = node.op
         if joined is None or not op.pointwise or joined.op.axis != -1:
             continue
-        resized = [graph.only_for(part, ir.Resize) for part in joined.inputs]
+        resized = [graph.only_for(part, operations.Resize) for part in joined.inputs]
         vectors = {i: v.inputs[0] for i, v in enumerate(resized) if v is not None and v.inputs[0].shape[1:3] == (1, 1)}
         if len(vectors) != 1 or len(joined.inputs) == 1:
             continue

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 
 
@@ -14,10 +14,10 @@ def interleave_image(builder: GraphBuilder) -> int:
     """
     graph = builder.graph
     count = 0
-    for hint in graph.of(ir.Planar):
+    for hint in graph.of(operations.Planar):
         builder.replace(hint, hint.inputs[0])
         count += 1
-    for node in graph.of(ir.Binary):
+    for node in graph.of(operations.Binary):
         x, mean = node.inputs
         if node.op.kind != "sub" or mean.constant is None or mean.shape != x.shape[-1:] or len(x.shape) != 4:
             continue

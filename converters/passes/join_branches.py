@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import ir, operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.ir import Node
 
@@ -14,11 +14,11 @@ def join_branches(builder: GraphBuilder) -> int:
     """
     graph = builder.graph
     count = 0
-    for node in graph.of(ir.Conv):
-        joined = graph.only_for(node.inputs[0], ir.Concat)
+    for node in graph.of(operations.Conv):
+        joined = graph.only_for(node.inputs[0], operations.Concat)
         if joined is None or not node.op.pointwise or joined.op.axis != -1:
             continue
-        parts = [graph.only_for(part, ir.Conv) for part in joined.inputs]
+        parts = [graph.only_for(part, operations.Conv) for part in joined.inputs]
         branches = [part for part in parts if part is not None and part.op.pointwise]
         if len(branches) < len(parts):
             continue
@@ -37,7 +37,7 @@ def join_branches(builder: GraphBuilder) -> int:
     return count
 
 
-def wide(builder: GraphBuilder, branches: list[Node[ir.Conv]]) -> ir.Value:
+def wide(builder: GraphBuilder, branches: list[Node[operations.Conv]]) -> ir.Value:
     """One convolution with the outputs of several of the same input."""
     first, *others = branches
     if not others:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from maskconver_mobile.converters import fast_merge, postprocess
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.postprocess import MergeThresholds, Proposals
 
@@ -29,7 +29,7 @@ def lower_panoptic_in_cells(builder: GraphBuilder) -> int:
 
 
 def _lower(builder: GraphBuilder, form: Callable[..., Any]) -> int:
-    nodes = builder.graph.of(ir.Panoptic)
+    nodes = builder.graph.of(operations.Panoptic)
     for node in nodes:
         op, (classes, scores, logits) = node.op, node.inputs
         thresholds = MergeThresholds(op.object_mask, op.overlap, op.small_area)

@@ -1,6 +1,6 @@
 """The composite operation that finds proposals, in operations that backends have."""
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.ir import Value
 
@@ -19,7 +19,7 @@ def lower_proposals_fast(builder: GraphBuilder) -> int:
 
 
 def _lower(builder: GraphBuilder, *, fast: bool) -> int:
-    nodes = builder.graph.of(ir.Proposals)
+    nodes = builder.graph.of(operations.Proposals)
     for node in nodes:
         with builder.before(node):
             found = (fast_proposals if fast else proposals)(builder, *node.inputs, k=node.op.k)

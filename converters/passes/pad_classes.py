@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 
 CHANNELS = 8
@@ -15,8 +15,8 @@ def pad_classes(builder: GraphBuilder) -> int:
     """Pad the convolution that makes the class map of proposals."""
     graph = builder.graph
     count = 0
-    for node in [node for node in graph.of(ir.Proposals) if len(node.inputs) == 1]:
-        layer = graph.only_for(node.inputs[0], ir.Conv)
+    for node in [node for node in graph.of(operations.Proposals) if len(node.inputs) == 1]:
+        layer = graph.only_for(node.inputs[0], operations.Conv)
         if layer is None or layer.op.activation or not (added := -layer.output.shape[-1] % CHANNELS):
             continue
         op = layer.op

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.ir import Node, Value
 from maskconver_mobile.converters.passes.sink_picks import WORTH
@@ -21,9 +21,9 @@ def pick_few_windows(builder: GraphBuilder) -> int:
 def _pick(builder: GraphBuilder, *, always: bool) -> int:
     graph = builder.graph
     count = 0
-    for node in graph.of(ir.Pick):
+    for node in graph.of(operations.Pick):
         map_, locations = node.inputs
-        layer = graph.only_for(map_, ir.Depthwise)
+        layer = graph.only_for(map_, operations.Depthwise)
         if layer is None or layer.op.stride != 1 or layer.op.dilation != (1, 1):
             continue
         rows, columns = layer.op.kernel.shape[:2]
@@ -36,7 +36,7 @@ def _pick(builder: GraphBuilder, *, always: bool) -> int:
     return count
 
 
-def windows(builder: GraphBuilder, layer: Node[ir.Depthwise], locations: Value) -> Value:
+def windows(builder: GraphBuilder, layer: Node[operations.Depthwise], locations: Value) -> Value:
     """Rows [k, c] of a depthwise convolution at locations [k].
 
     y[l] = sum over offsets d of kernel[d] * x[l + d]. Places beyond the border count as 0, as `SAME` has it: their

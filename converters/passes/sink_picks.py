@@ -2,7 +2,7 @@
 
 import math
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import ir, operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 
 WORTH = 0.6
@@ -19,9 +19,9 @@ def sink_picks(builder: GraphBuilder) -> int:
 
 def _sink(builder: GraphBuilder) -> bool:
     graph = builder.graph
-    for node in graph.of(ir.Pick):
+    for node in graph.of(operations.Pick):
         map_, locations = node.inputs
-        layer = graph.only_for(map_, ir.Op)
+        layer = graph.only_for(map_, operations.Op)
         if layer is None or not acts_on_locations(layer.op) or not few(locations, map_):
             continue
         shape = node.output.shape
@@ -29,7 +29,7 @@ def _sink(builder: GraphBuilder) -> bool:
             flat = locations if len(shape) == 2 else builder.reshape(locations, [-1])
             rows = builder.pick(layer.inputs[0], flat)
         with builder.before(node, scopes=layer.scopes):
-            if isinstance(layer.op, ir.Conv):
+            if isinstance(layer.op, operations.Conv):
                 rows = builder.dense(rows, layer.op.kernel[0, 0], layer.op.bias, activation=layer.op.activation)
             else:
                 rows = builder.one(layer.op, rows)
@@ -38,9 +38,13 @@ def _sink(builder: GraphBuilder) -> bool:
     return False
 
 
-def acts_on_locations(op: ir.Op) -> bool:
+def acts_on_locations(op: operations.Op) -> bool:
     """Whether each location's result depends on that location alone."""
-    return op.pointwise if isinstance(op, ir.Conv) else isinstance(op, (ir.LayerNorm, ir.BatchNorm, ir.Unary))
+    return (
+        op.pointwise
+        if isinstance(op, operations.Conv)
+        else isinstance(op, (operations.LayerNorm, operations.BatchNorm, operations.Unary))
+    )
 
 
 def few(locations: ir.Value, map_: ir.Value) -> bool:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
-from maskconver_mobile.converters.graph.ir import Array
+from maskconver_mobile.converters.graph.operations import Array
 
 CORE = 5
 MAX_TAPS = CORE * CORE
@@ -19,7 +19,7 @@ def split_depthwise(builder: GraphBuilder) -> int:
     """Split every depthwise convolution that `pieces` can."""
     graph = builder.graph
     count = 0
-    for node in graph.of(ir.Depthwise):
+    for node in graph.of(operations.Depthwise):
         op = node.op
         if op.stride != 1 or op.dilation != (1, 1):
             continue

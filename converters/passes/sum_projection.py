@@ -1,6 +1,6 @@
 """Products of branches are summed instead of joining their maps."""
 
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 
 
@@ -8,13 +8,13 @@ def sum_projection(builder: GraphBuilder) -> int:
     """concat(x, ...) P + b = x P1 + ... + b, for runtimes whose convolutions add to what another one left."""
     graph = builder.graph
     count = 0
-    for node in graph.of(ir.Conv):
-        joined = graph.only_for(node.inputs[0], ir.Concat)
+    for node in graph.of(operations.Conv):
+        joined = graph.only_for(node.inputs[0], operations.Concat)
         total = graph.readers(node.output)
         op = node.op
         if joined is None or not op.pointwise or joined.op.axis != -1 or op.bias is not None or op.activation:
             continue
-        if len(total) != 1 or not isinstance(total[0].op, ir.Binary) or total[0].op.kind != "add":
+        if len(total) != 1 or not isinstance(total[0].op, operations.Binary) or total[0].op.kind != "add":
             continue
         (sum_,) = total
         y = next(value for value in sum_.inputs if value is not node.output)

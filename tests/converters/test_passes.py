@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from maskconver_mobile.converters import passes
-from maskconver_mobile.converters.graph import ir
+from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.evaluator import evaluate
 from maskconver_mobile.converters.graph.ir import Value
@@ -91,7 +91,7 @@ def windowed(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
 def classes(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
     y = b.conv(x, normal(rng, 1, 1, x.shape[-1], 130), normal(rng, 130), activation="relu")
     y = b.conv(y, normal(rng, 1, 1, 130, 5) * np.float32(0.02), normal(rng, 5))
-    found, locations, scores = b.add(ir.Proposals(4), y)
+    found, locations, scores = b.add(operations.Proposals(4), y)
     return b.cast(found, np.float32) * 100.0 + b.cast(locations, np.float32) + scores
 
 
@@ -104,7 +104,9 @@ def merged(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
     k = x.shape[-1]
     scores = b.constant(np.sort(rng.uniform(0.1, 1, k).astype(np.float32))[::-1])
     ids = b.constant(rng.permutation(np.arange(1, k + 1)), np.int32)
-    merge = ir.Panoptic((x.shape[1] * 4, x.shape[2] * 4), 0.01, 0.3, 4, np.arange(k + 1) < 4, bool(rng.random() < 0.5))
+    merge = operations.Panoptic(
+        (x.shape[1] * 4, x.shape[2] * 4), 0.01, 0.3, 4, np.arange(k + 1) < 4, bool(rng.random() < 0.5)
+    )
     maps = b.add(merge, ids, scores, x * 20.0)
     return b.concat([b.cast(map_, np.float32) for map_ in maps], 0)
 
