@@ -75,8 +75,15 @@ PIPELINES: dict[tuple[Target, Format], tuple[Pass, ...]] = {
     # GPUs have a kernel for any depthwise convolution, and no conditions; so has ONNX Runtime.
     ("gpu", "tflite"): (*TFLITE, *GPU_TAIL),
     ("cpu", "onnx"): (*PLAIN, fold_input_scale, interleave_image, *ONNX, *CPU_TAIL),
-    # Its ARM kernels gather every tap of a depthwise convolution: the backend writes bands for them (`onnx_banded`).
-    ("arm", "onnx"): (*PLAIN, fold_input_scale, interleave_image, *ONNX, *CPU_TAIL),
+    # Its ARM kernels gather every tap of a depthwise convolution: the backend writes bands for them (`onnx_banded`), and
+    # windows cost less than even those.
+    ("arm", "onnx"): (
+        *PLAIN,
+        fold_input_scale,
+        interleave_image,
+        *(pick_windows if each is pick_few_windows else each for each in ONNX),
+        *CPU_TAIL,
+    ),
     # A GPU or NPU that pads few channels to many would lose on an image of one plane.
     ("gpu", "onnx"): (*PLAIN, fold_input_scale, *ONNX, *GPU_TAIL),
 }
