@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import cast, get_args
 
 from maskconver_mobile.card import Category, ModelCard
+from maskconver_mobile.converters.backends import backend_of
+from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import ModelConfig, read_config
-from maskconver_mobile.converters.passes import Format
+from maskconver_mobile.converters.describe import make_card
 from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import ensure_writable, write_atomically
+from maskconver_mobile.formats import format_of
 from maskconver_mobile.labels import coco_panoptic, generic_categories, read_categories
 
 SIZES = range(32, 4097)
-SUFFIXES = (".tflite", ".onnx", ".ort")
 
 
 def convert(
@@ -77,22 +79,13 @@ def convert(
     if drop_unlabelled:
         spec = replace(spec, class_ids=tuple(sorted(c.id for c in categories)))
 
+    backend = backend_of(output)
     with _quiet():
-        from maskconver_mobile.converters.checkpoint import read_checkpoint
-        from maskconver_mobile.converters.tflite import finish_tflite, make_card, write_tflite
-
         weights, stored = read_checkpoint(checkpoint), cast(Precision, precision)
-        format_: Format = "tflite" if output.suffix == ".tflite" else "onnx"
-        graph, passes = compile_graph(settings, weights, spec, format_)
+        graph, passes = compile_graph(settings, weights, spec, backend.pipeline)
         card = make_card(settings, weights, spec, precision, output.stem, categories, half_precision, passes)
-        if format_ == "tflite":
-            content = finish_tflite(write_tflite(graph, spec, stored), card, settings, weights)
-        else:
-            from maskconver_mobile.converters.onnx import finish_onnx, to_ort, write_onnx, written_by_onnx
-
-            card = written_by_onnx(card)
-            content = finish_onnx(write_onnx(graph, spec, stored), card, settings, weights)
-            content = to_ort(content) if output.suffix == ".ort" else content
+        card = backend.sign(card)
+        content = backend.write(graph, spec, stored, card, settings, weights)
     write_atomically(output, content)
     return card
 
@@ -103,21 +96,17 @@ def check_format(output: Path, format: str | None) -> None:
     Raises:
         MaskConverError: the name does not fit.
     """
-    if output.suffix not in SUFFIXES:
-        raise MaskConverError(
-            f"{output}: unknown model format {output.suffix or '(no suffix)'!r}; name it *{' or *'.join(SUFFIXES)}"
-        )
-    if format is not None and output.suffix != f".{format}":
+    if format_of(output).suffix != f".{format or format_of(output).suffix[1:]}":
         raise MaskConverError(f"{output}: a file of format {format} ends in .{format}; name it so")
 
 
 def _half_precision(wanted: bool | None, spec: GraphSpec, output: Path) -> bool:
     """Whether the file permits float16 arithmetic."""
-    if wanted and output.suffix != ".tflite":
+    if wanted and not backend_of(output).half_precision:
         raise MaskConverError(f"{output}: only .tflite files can permit half precision; leave it away")
     if wanted and spec.target == "reference":
         raise MaskConverError(f"{output}: the reference graph does not hold in half precision; use target cpu or gpu")
-    by_itself = output.suffix == ".tflite" and spec.target != "reference" and spec.level != "heads"
+    by_itself = backend_of(output).half_precision and spec.target != "reference" and spec.level != "heads"
     return by_itself if wanted is None else wanted
 
 

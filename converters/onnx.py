@@ -1,7 +1,6 @@
 """Configuration and weights -> one ONNX file with its card inside."""
 
 import tempfile
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import ModelConfig
+from maskconver_mobile.converters.describe import host_tail
 from maskconver_mobile.converters.graph.emit import emit
 from maskconver_mobile.converters.graph.ir import Graph
 from maskconver_mobile.converters.onnx_edit import halve_weights
@@ -20,7 +20,6 @@ from maskconver_mobile.converters.onnx_graph import OnnxGraph, checked, tensor_t
 from maskconver_mobile.converters.onnx_ops import OnnxOps
 from maskconver_mobile.converters.onnx_tensor import OnnxTensor
 from maskconver_mobile.converters.spec import GraphSpec, Precision
-from maskconver_mobile.converters.tflite import host_tail
 from maskconver_mobile.onnx_file import attach
 
 PRODUCER = "maskconver-mobile"
@@ -77,11 +76,6 @@ def to_ort(content: bytes) -> bytes:
             content, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
         )
         return path.read_bytes()
-
-
-def written_by_onnx(card: ModelCard) -> ModelCard:
-    """The card with onnx among its tools."""
-    return replace(card, tools={**card.tools, "onnx": version("onnx")})
 
 
 def _public(x: OnnxTensor) -> OnnxTensor:

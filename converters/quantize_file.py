@@ -4,30 +4,25 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from maskconver_mobile.batch import find_images
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.comparison import compare
+from maskconver_mobile.converters.backends import BACKENDS, backend_of
 from maskconver_mobile.converters.calibration import CalibrationSet, choose_images, read_calibration
 from maskconver_mobile.converters.convert import check_format, convert
 from maskconver_mobile.converters.quantize import (
-    ONNX_RECIPES,
-    Recipe,
-    check_installed,
     check_quantizable,
     find_recipe,
-    operations,
-    quantize,
-    select,
 )
 from maskconver_mobile.converters.sensitivity import Sensitivity, analyse, layer_paths
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.files import ensure_writable, read_model_bytes, replacing
+from maskconver_mobile.files import ensure_writable, replacing
+from maskconver_mobile.formats import TFLITE, format_of
 from maskconver_mobile.segmenter import Segmenter
-from maskconver_mobile.tflite_file import parse_tflite, read_tflite
+from maskconver_mobile.tflite_file import read_tflite
 
 NUM_CALIBRATION = 64
 MAX_LOSS = 0.07
@@ -84,19 +79,17 @@ def quantize_file(
     Raises:
         MaskConverError: anything about the input or the output is not as it should be, or the gate is shut.
     """
-    if model.suffix in (".tflite", ".onnx"):
-        _check_output(output, model.suffix)
-    _check_recipe(recipe, output)
-    content, card, apply = _open(model, find_recipe(recipe), keep_float)
+    chosen = find_recipe(recipe)
+    content, card = backend_of(model).read(model, chosen, keep_float)
+    _check_output(output, model)
+    target = backend_of(output)
+    target.check_recipe(chosen, output)
     images = find_images([str(gate)]) if gate is not None else []
     data = _read(card, recipe, calibration, num_calibration, progress)
-    with progress("Calibrating", find_recipe(recipe).passes * len(data.inputs)) as advance:
-        quantized = apply(content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance)
-    written = _card(quantized, output)
-    if output.suffix == ".ort":
-        from maskconver_mobile.converters.onnx import to_ort
-
-        quantized = to_ort(quantized)
+    with progress("Calibrating", chosen.passes * len(data.inputs)) as advance:
+        quantized, written = target.quantize(
+            content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance
+        )
     loss = None
     with replacing(output) as temporary:
         temporary.write_bytes(quantized)
@@ -135,10 +128,11 @@ def convert_quantized(
         raise MaskConverError(f"precision {precision} and recipe {recipe} are two choices; leave the precision away")
     check_format(output, format)
     ensure_writable(output)
-    _check_recipe(recipe, output)
+    backend = backend_of(output)
+    backend.check_recipe(find_recipe(recipe), output)
     _choose(recipe, calibration, num_calibration)
     with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / output.with_suffix(".onnx" if output.suffix == ".ort" else output.suffix).name
+        plain = Path(folder) / output.with_suffix(backend.source).name
         with progress("Converting", 1) as advance:
             convert(config, checkpoint, plain, **options)
             advance()
@@ -164,7 +158,7 @@ def analyse_file(
     progress: Progress = silent,
 ) -> tuple[Sensitivity, CalibrationSet]:
     """The sensitivity report of a float32 model of ours, and the images that it is based on."""
-    if model.suffix != ".tflite":
+    if format_of(model) is not TFLITE:
         raise MaskConverError(f"{model}: layers are analysed in .tflite files; convert the checkpoint to one")
     file = read_tflite(model)
     check_quantizable(file.card, find_recipe(recipe))
@@ -177,30 +171,6 @@ def measure_loss(model: Path, other: Path, images: Sequence[Path], progress: Pro
     """Share of pixels whose category differs between two models, mean over images."""
     with progress("Checking", len(images)) as advance:
         return 1 - compare(Segmenter(model), Segmenter(other), images, advance).agreement
-
-
-def _open(model: Path, recipe: Recipe, keep_float: Sequence[str]) -> tuple[bytes, ModelCard, Callable[..., bytes]]:
-    """Content, card, and what quantizes its format."""
-    if model.suffix == ".onnx":
-        from maskconver_mobile.converters.onnx_quantize import quantize_onnx
-        from maskconver_mobile.onnx_file import read_onnx
-
-        return read_model_bytes(model), read_onnx(model).card, quantize_onnx
-    if model.suffix == ".ort":
-        raise MaskConverError(f"{model}: a file in ORT format cannot be quantized; quantize the .onnx it was made from")
-    file = read_tflite(model)
-    check_quantizable(file.card, recipe)
-    select(operations(file.content), keep_float)
-    return file.content, file.card, quantize
-
-
-def _card(content: bytes, output: Path) -> ModelCard:
-    """The card of a model that is about to be written."""
-    if output.suffix == ".tflite":
-        return parse_tflite(content, output).card
-    from maskconver_mobile.onnx_file import parse_onnx
-
-    return parse_onnx(content, output).card
 
 
 def _read(card: ModelCard, recipe: str, folder: Path | None, count: int, progress: Progress) -> CalibrationSet:
@@ -217,21 +187,9 @@ def _choose(recipe: str, folder: Path | None, count: int) -> list[Path]:
     return choose_images(folder, count)
 
 
-def _check_recipe(recipe: str, output: Path) -> None:
-    """Whether there is such a recipe for the format, and what it needs is installed; before any work."""
-    chosen = find_recipe(recipe)
-    if output.suffix == ".tflite":
-        check_installed(chosen)
-        return
-    if find_spec("onnx") is None or find_spec("onnxruntime") is None:
-        raise MaskConverError(f"{output}: needs onnx and onnxruntime; pip install 'maskconver-mobile[onnx]'")
-    if recipe not in ONNX_RECIPES:
-        raise MaskConverError(f"recipe {recipe} is not for .onnx files; choose from {', '.join(ONNX_RECIPES)}")
-
-
-def _check_output(output: Path, source: str) -> None:
-    """Whether a model of the format `source` can be written to `output`."""
-    allowed = (".onnx", ".ort") if source == ".onnx" else (".tflite",)
-    if output.suffix not in allowed:
+def _check_output(output: Path, model: Path) -> None:
+    """Whether the quantized form of a model can be written there."""
+    allowed = [suffix for suffix, backend in BACKENDS.items() if backend.source == format_of(model).suffix]
+    if output.suffix.lower() not in allowed:
         raise MaskConverError(f"{output}: is no place for a quantized model; name it *{' or *'.join(allowed)}")
     ensure_writable(output)

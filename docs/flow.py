@@ -11,10 +11,10 @@ from maskconver_mobile.converters.passes import PIPELINES
 
 BOXES = (
     ("checkpoint + YAML", "read_checkpoint, read_config", "bounded, every value checked"),
-    ("network", "network.py, layers.py", "plain: no target, no format"),
-    ("graph", "graph/ir.py, builder.py", "typed operations, static shapes"),
+    ("network", "network/", "plain: no target, no format"),
+    ("graph", "graph/", "typed operations, static shapes"),
     ("passes", "passes/", "exact rewrites, each one file"),
-    ("backend", "ops.py or onnx_ops.py", "TensorFlow Lite or ONNX"),
+    ("backend", "backends.py, ops.py, onnx_ops.py", "TensorFlow Lite or ONNX"),
     ("quantization", "quantize.py, onnx_quantize.py", "recipe, calibration, gate"),
     ("one file", ".tflite, .onnx, .ort", "card, labels, everything inside"),
 )

@@ -16,7 +16,7 @@ from models import SHARED, TINY, Models
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import Level
-from maskconver_mobile.converters.convert import SUFFIXES
+from maskconver_mobile.converters.backends import BACKENDS
 from maskconver_mobile.segmenter import Segmenter
 
 GOLDEN_NAMES = {
@@ -133,7 +133,7 @@ def main() -> int:
     titles = f"{'format':7} {'case':12} {'target':10} {'level':9} {'weights':8} {'tensor':19}"
     print(f"{titles} {'max error':>10} {'equal':>9}")
     with tempfile.TemporaryDirectory() as folder:
-        for models, case in product([Models(Path(folder), s) for s in SUFFIXES], tiny_cases() + full_cases()):
+        for models, case in product([Models(Path(folder), s) for s in BACKENDS], tiny_cases() + full_cases()):
             for precision in ("float32", "float16"):
                 for level in get_args(Level):
                     for target in TARGETS:

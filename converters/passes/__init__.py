@@ -75,8 +75,8 @@ PIPELINES: dict[tuple[Target, Format], tuple[Pass, ...]] = {
     # GPUs have a kernel for any depthwise convolution, and no conditions; so has ONNX Runtime.
     ("gpu", "tflite"): (*TFLITE, *GPU_TAIL),
     ("cpu", "onnx"): (*PLAIN, fold_input_scale, interleave_image, *ONNX, *CPU_TAIL),
-    # Its ARM kernels gather every tap of a depthwise convolution: the backend writes bands for them (`onnx_banded`), and
-    # windows cost less than even those.
+    # Its ARM kernels gather every tap of a depthwise convolution: the backend writes bands for them (`onnx_banded`),
+    # and windows cost less than even those.
     ("arm", "onnx"): (
         *PLAIN,
         fold_input_scale,

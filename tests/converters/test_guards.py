@@ -158,7 +158,7 @@ def test_layers_with_layer_norm_are_analysed(photos: Path, tmp_path: Path, monke
     }
     settings = replace(settings, **heads)
     monkeypatch.setattr("maskconver_mobile.converters.convert.read_config", lambda *_: settings)
-    monkeypatch.setattr("maskconver_mobile.converters.checkpoint.read_checkpoint", lambda _: random_weights())
+    monkeypatch.setattr("maskconver_mobile.converters.convert.read_checkpoint", lambda _: random_weights())
     plain = tmp_path / "plain.tflite"
     convert(config, TINY, plain)
     layers = ["class_head/_convs/1", "backbone/layer_with_weights-1/_conv0"]

@@ -15,11 +15,12 @@ from maskconver_mobile.card import Level
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
+from maskconver_mobile.converters.describe import make_card
 from maskconver_mobile.converters.flatbuffer import FLOAT32, Flatbuffer
 from maskconver_mobile.converters.onnx import to_onnx
 from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.spec import GraphSpec, Target
-from maskconver_mobile.converters.tflite import make_card, to_tflite
+from maskconver_mobile.converters.tflite import to_tflite
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.image import load_image, preprocess
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
