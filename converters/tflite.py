@@ -75,7 +75,13 @@ def make_card(
         hard_sigmoid=config.hard_sigmoid,
         categories=categories,
         half_precision=half_precision,
-        source={"checkpoint": Path(weights.origin).name, "sha256": weights.sha256},
+        rescale_predictions=config.rescale_predictions,
+        source={
+            "checkpoint": Path(weights.origin).name,
+            "sha256": weights.sha256,
+            "experiment": config.experiment,
+            "experiment_reason": config.experiment_reason,
+        },
         tools={name: version(name) for name in ("maskconver-mobile", "tensorflow")},
     )
 

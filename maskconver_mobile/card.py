@@ -36,8 +36,8 @@ class Category:
         Raises:
             ValueError: a value is out of bounds; the message names it.
         """
-        if not 1 <= self.id <= max_id:
-            raise ValueError(f"id is {self.id!r}; expected a whole number in 1..{max_id}")
+        if not 0 <= self.id <= max_id:
+            raise ValueError(f"id is {self.id!r}; expected a whole number in 0..{max_id}")
         if not self.name.strip() or len(self.name) > MAX_TEXT:
             raise ValueError(f"name is {self.name[:40]!r}; expected text of up to {MAX_TEXT} characters")
         if not all(0 <= value <= 255 for value in self.color):
@@ -60,13 +60,15 @@ class ModelCard:
         std: per RGB channel, in pixel units.
         output_size: (height, width) of the canvas on which proposals are merged, in pixels.
         num_instances: K, the number of proposals.
-        num_classes: class ids run from 0 to num_classes - 1; 0 is void.
+        num_classes: class ids run from 0 to num_classes - 1; 0 is void, unless a category has it (`semantic`).
         object_mask_threshold: a proposal must score above it to take part in the merge.
         overlap_threshold: part of its own area that a segment must win to be kept.
         small_area_threshold: a kept segment has more pixels than this, at `output_size`.
         hard_sigmoid: the merge uses relu6(x + 3) / 6 at mask resolution (the hardware variant).
-        categories: the label set.
+        categories: the label set. One with id 0 has no things: that class is real, and what is left over gets it.
         half_precision: whether the file permits processors to compute in float16.
+        rescale_predictions: whether masks are merged at the image's size; else on the canvas as it is. For level
+            `panoptic`, whose graph merges, without effect.
         source: where the weights come from (checkpoint name, sha256).
         tools: versions of what wrote the file.
     """
@@ -88,12 +90,18 @@ class ModelCard:
     hard_sigmoid: bool
     categories: tuple[Category, ...]
     half_precision: bool = False
+    rescale_predictions: bool = True
     source: dict[str, str] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The card as it stands in a model file."""
         return json.dumps({"schema": SCHEMAS[-1], **asdict(self)}, separators=(",", ":"), sort_keys=True)
+
+    @property
+    def semantic(self) -> bool:
+        """Whether there are no things, and class 0 is a real one."""
+        return any(category.id == 0 for category in self.categories)
 
     @property
     def input_dtype(self) -> str:
@@ -157,6 +165,8 @@ class ModelCard:
             category.check(self.num_classes - 1)
         ids = {category.id for category in self.categories}
         _expect(len(ids) == len(self.categories), "categories", "every id once")
+        things = any(category.is_thing for category in self.categories)
+        _expect(not (self.semantic and things), "categories", "no things beside id 0")
 
 
 def _expect(right: bool, key: str, wanted: str) -> None:
