@@ -12,6 +12,7 @@ from maskconver_mobile.converters.network.mobilenet import REFUSED, TABLES, Mobi
 from maskconver_mobile.converters.network.resnet import REPEATS, ResNet, ResNetUNet
 from maskconver_mobile.converters.yaml_keys import Keys, read_yaml, shown
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.tail import MAX_EMBEDDING
 
 MAX_LEVEL = 7
 MODEL = "task.model"
@@ -147,6 +148,16 @@ class ModelConfig:
         return tuple(-(-side // 2**level) * head.upsample_factor for side in self.input_size)
 
     @property
+    def level_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the class maps, where heads stand on several levels."""
+        if not isinstance(self.decoder, Fpn):
+            return ()
+        factor = self.class_head.upsample_factor
+        height, width = self.input_size
+        levels = range(self.decoder.min_level, self.decoder.max_level + 1)
+        return tuple((-(-height // 2**level) * factor, -(-width // 2**level) * factor) for level in levels)
+
+    @property
     def default_output_size(self) -> tuple[int, int]:
         """Where an in-graph panoptic merge runs unless told otherwise."""
         return self.mask_size if self.hard_sigmoid else self.padded_output_size
@@ -208,7 +219,10 @@ class _Reader(Keys):
         backbone = self.backbone()
         decoder = self.decoder(f"{m}.decoder")
         heads = [self.head(name, decoder, backbone) for name in HEADS]
-        (self.check_maps if isinstance(decoder, Aspp) else self.check_levels)(decoder, heads)
+        if isinstance(decoder, Aspp):
+            self.check_maps(decoder, heads)
+        else:
+            self.check_levels(decoder, heads)
         g = f"{m}.panoptic_generator"
         config = ModelConfig(
             experiment=self.experiment,
@@ -218,7 +232,7 @@ class _Reader(Keys):
             num_classes=num_classes,
             num_thing_classes=0 if "_seg_" in self.experiment else self.things(num_classes),
             num_instances=self.integer(f"{m}.num_instances", d.num_instances, 1, 1024),
-            embedding_size=self.integer(f"{m}.embedding_size", d.embedding_size, 1, 4096),
+            embedding_size=self.integer(f"{m}.embedding_size", d.embedding_size, 1, MAX_EMBEDDING),
             norm_epsilon=self.number(f"{m}.norm_activation.norm_epsilon", 0.001, 1e-9, 1.0),
             activation=self.only(f"{m}.norm_activation.activation", "relu", "relu", "relu6", "swish", "gelu"),
             backbone=backbone,

@@ -3,18 +3,16 @@
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any, Literal, cast
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
-from maskconver_mobile.card import Category, ModelCard
+from maskconver_mobile.card import Category, HeadsRule, ModelCard
 from maskconver_mobile.converters.byte_casts import quantize_bytes
 from maskconver_mobile.converters.checkpoint import Weights
-from maskconver_mobile.converters.compiler import MEAN, STD, compile_graph, small_area_threshold
+from maskconver_mobile.converters.compiler import HIDDEN, MEAN, STD, compile_graph, small_area_threshold
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph.emit import emit
 from maskconver_mobile.converters.half_precision import halve_weights
@@ -76,6 +74,7 @@ def make_card(
         categories=categories,
         half_precision=half_precision,
         rescale_predictions=config.rescale_predictions,
+        heads=heads_rule(config) if spec.level == "heads" else HeadsRule(),
         source={
             "checkpoint": Path(weights.origin).name,
             "sha256": weights.sha256,
@@ -95,11 +94,17 @@ def finish_tflite(content: bytes, card: ModelCard, config: ModelConfig, weights:
 def host_tail(weights: Weights, config: ModelConfig) -> Tail:
     """The weights behind the heads, as the runtime takes them."""
     size = config.embedding_size
-    dense = [f"mlp/dense/{i}" for i in (0, 1)]
+    hidden = HIDDEN if config.multi_scale else size
+    sides = {"mlp/dense/0": (size, hidden), "mlp/dense/1": (hidden, size)}
     return Tail(
         class_embeddings=weights("class_embeddings/embeddings", (config.num_classes, size)),
-        kernels=np.stack([weights(f"{path}/kernel", (size, size)) for path in dense]),
-        biases=np.stack([weights(f"{path}/bias", (size,)) for path in dense]),
-        gamma=weights("mlp/norms/0/gamma", (size,)),
-        beta=weights("mlp/norms/0/beta", (size,)),
+        kernels=[weights(f"{path}/kernel", shape) for path, shape in sides.items()],
+        biases=[weights(f"{path}/bias", shape[1:]) for path, shape in sides.items()],
+        gamma=weights("mlp/norms/0/gamma", (hidden,)),
+        beta=weights("mlp/norms/0/beta", (hidden,)),
     )
+
+
+def heads_rule(config: ModelConfig) -> HeadsRule:
+    """How the host goes on from the heads of this network."""
+    return HeadsRule(config.level_sizes, "sum" if config.multi_scale else "product", cast("Any", config.activation))

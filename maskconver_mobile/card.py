@@ -14,6 +14,7 @@ MAX_BYTES = 16 << 20
 MAX_TEXT = 300
 MAX_SIDE = 1 << 14
 MAX_AREA = 1 << 24
+MAX_LEVELS = 16
 MAX_ID = (1 << 14) - 1
 """Of classes and categories, whose ids are indices into tables."""
 
@@ -45,6 +46,22 @@ class Category:
 
 
 @dataclass(frozen=True)
+class HeadsRule:
+    """How a host finishes a graph of level `heads`.
+
+    Attributes:
+        levels: (height, width) of the maps that `class_heatmap` and `mask_embedding_map` hold one after the other;
+            empty where each is one map.
+        combination: of the embeddings of a place and of its class.
+        activation: in the middle of the layers that make mask kernels of them.
+    """
+
+    levels: tuple[tuple[int, int], ...] = ()
+    combination: Literal["product", "sum"] = "product"
+    activation: Literal["relu", "relu6", "swish", "gelu"] = "relu"
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Everything a reader of a model file needs besides its tensors.
 
@@ -69,6 +86,7 @@ class ModelCard:
         half_precision: whether the file permits processors to compute in float16.
         rescale_predictions: whether masks are merged at the image's size; else on the canvas as it is. For level
             `panoptic`, whose graph merges, without effect.
+        heads: of level `heads`, how to go on from there.
         source: where the weights come from (checkpoint name, sha256).
         tools: versions of what wrote the file.
     """
@@ -91,6 +109,7 @@ class ModelCard:
     categories: tuple[Category, ...]
     half_precision: bool = False
     rescale_predictions: bool = True
+    heads: HeadsRule = HeadsRule()
     source: dict[str, str] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
 
@@ -156,6 +175,9 @@ class ModelCard:
             _expect(fits, key, f"sides of 1 to {MAX_SIDE} and up to {MAX_AREA} pixels")
         for key in ("num_instances", "num_classes"):
             _expect(0 < getattr(self, key) <= MAX_ID + 1, key, f"1 to {MAX_ID + 1}")
+        levels = self.heads.levels
+        fits = len(levels) <= MAX_LEVELS and all(0 < side <= MAX_SIDE for level in levels for side in level)
+        _expect(fits, "heads.levels", f"up to {MAX_LEVELS} levels with sides of 1 to {MAX_SIDE}")
         _expect(all(0 <= value <= 255 for value in self.mean), "mean", "three numbers from 0 to 255")
         _expect(all(1e-3 <= value <= 1e6 for value in self.std), "std", "three numbers from 0.001 to 1000000")
         for key in ("object_mask_threshold", "overlap_threshold"):

@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 
 from maskconver_mobile.benchmarks.spread import by_photo, drift_in_turn, spread
 from maskconver_mobile.benchmarks.stats import drift, summarize
-from maskconver_mobile.card import Category, InputType, ModelCard
+from maskconver_mobile.card import Category, HeadsRule, InputType, ModelCard
 from maskconver_mobile.drawing import segment_colors
 from maskconver_mobile.image import Letterbox, load_image, preprocess
 from maskconver_mobile.labels import coco_panoptic
@@ -157,7 +157,7 @@ def write_heads(writer: Writer, rng: np.random.Generator) -> None:
         rng.normal(size=(1, 9, 11, depth)).astype(np.float32) for depth in (classes, size, size)
     )
     heatmap[0, :2, :2] = 3.0  # ties
-    found_classes, scores, logits = finish_heads(heatmap, embeddings, pixels, tail, 20)
+    found_classes, scores, logits = finish_heads(heatmap, embeddings, pixels, tail, 20, HeadsRule())
     names = ("tail", "heatmap", "embeddings", "pixels", "classes", "scores", "logits")
     stored = np.frombuffer(tail.to_bytes(), np.uint8)
     arrays = (stored, heatmap[0], embeddings[0], pixels[0], found_classes[0], scores[0], logits[0])
