@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from maskconver_mobile.converters.graph.ir import Value
 from maskconver_mobile.converters.network.layers import Layers, at_level
+from maskconver_mobile.errors import MaskConverError
 
 
 @dataclass(frozen=True)
@@ -40,4 +41,7 @@ def pool(layers: Layers, config: Aspp, x: Value) -> Value:
     if config.pool_kernel_size is None:
         return layers.graph.global_mean(x)
     height, width = (max(1, side // 2**config.level) for side in config.pool_kernel_size)
+    if height > x.shape[1] or width > x.shape[2]:
+        size = list(config.pool_kernel_size)
+        raise MaskConverError(f"decoder.aspp.pool_kernel_size {size} is larger than the input; leave it out or shrink it")
     return layers.graph.average_pool(x, (height, width))

@@ -25,6 +25,7 @@ from maskconver_mobile.panoptic import from_maps
 from maskconver_mobile.tail import Tail, finish_heads
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
+THINGS = frozenset(range(1, 91))
 MERGE_CASES = DATA / "merge_cases.npz"
 TINY = DATA / "tiny_96"
 CARD = ModelCard(
@@ -128,7 +129,7 @@ def write_merges(writer: Writer, rng: np.random.Generator) -> None:
             box = None if hard else Letterbox.fit(tuple(image_size), tuple(canvas_size))
             maps = arrays[f"{i}/category_map"], arrays[f"{i}/instance_map"]
             score, overlap, area = arrays[f"{i}/thresholds"].tolist()
-            rule = MergeRule(score, overlap, area, maps[0].shape, hard, frozenset(range(1, 91)))
+            rule = MergeRule(score, overlap, area, maps[0].shape, hard, THINGS)
             if box is not None:
                 maps = maps[0][: image_size[0], : image_size[1]], maps[1][: image_size[0], : image_size[1]]
             proposals = arrays[f"{i}/logits"], arrays[f"{i}/scores"], arrays[f"{i}/classes"]
@@ -140,7 +141,7 @@ def write_merges(writer: Writer, rng: np.random.Generator) -> None:
         distance = np.hypot(y[..., None] - centers[0], x[..., None] - centers[1]) / rng.uniform(1, 8, count)
         logits = (3 - 3 * distance + rng.normal(0, (0, 0.5, 4, 30)[seed % 4], (12, 16, count))).astype(np.float32)
         scores, classes = rng.uniform(0, 1, count).astype(np.float32), rng.integers(1, 140, count)
-        rule = MergeRule(0.1, (0.3, 0, 0.7)[seed % 3], 20, (96, 128), seed % 7 == 6, frozenset(range(1, 91)))
+        rule = MergeRule(0.1, (0.3, 0, 0.7)[seed % 3], 20, (96, 128), seed % 7 == 6, THINGS, rescale=seed % 5 != 4)
         box = Letterbox.fit(size, (48, 64))
         maps = merge_image(logits, scores, classes, box, rule).maps
         cases.append(merge_case(writer, (logits, scores, classes), rule, box, maps))
