@@ -93,10 +93,11 @@ def merges() -> Arrays:
         logits = (3 - 3 * distance + rng.normal(0, 4, (12, 16, 12))).astype(np.float32)
         scores = rng.uniform(0, 1, 12).astype(np.float32)
         classes = rng.integers(1, 9, 12).astype(np.int32)
-        rule = MergeRule(0.1, 0.3, 20, (96, 128), i % 4 == 3, frozenset(range(1, 6)))
+        rule = MergeRule(0.1, 0.3, 20, (96, 128), i % 4 == 3, frozenset(range(1, 6)), rescale=i % 4 != 1)
         maps = merge_image(logits, scores, classes, Letterbox.fit(shape, (48, 64)), rule).maps
         found |= {f"{i}/logits": logits, f"{i}/scores": scores, f"{i}/classes": classes, f"{i}/maps": np.stack(maps)}
         found[f"{i}/hard"] = np.array([rule.hard_sigmoid], np.int32)
+        found[f"{i}/rescale"] = np.array([rule.rescale], np.int32)
     return found
 
 

@@ -1,24 +1,26 @@
 """A Model Garden YAML as the network needs it: only `task.model` is read, with the experiment's defaults filled in."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
-
-import yaml
+from typing import Literal, cast
 
 from maskconver_mobile.converters.network.aspp import Aspp
-from maskconver_mobile.converters.network.fpn import Fpn
-from maskconver_mobile.converters.network.heads import Head
+from maskconver_mobile.converters.network.fpn import LAST_OF_BACKBONE, Fpn
+from maskconver_mobile.converters.network.heads import GROUPS, Head
 from maskconver_mobile.converters.network.mobilenet import REFUSED, TABLES, MobileNet
 from maskconver_mobile.converters.network.resnet import REPEATS, ResNet, ResNetUNet
+from maskconver_mobile.converters.yaml_keys import Keys, read_yaml, shown
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.tail import MAX_EMBEDDING
 
-MAX_YAML_BYTES = 1 << 20
-SHOWN = 60
-"""So many characters of a value stand in an error."""
 MAX_LEVEL = 7
+MODEL = "task.model"
+PER_PIXEL = "per_pixel_embedding_head"
+HEADS = ("class_head", "mask_embedding_head", PER_PIXEL)
+PANOPTIC, MULTI_SCALE = "maskconver_coco", "multiscale_maskconver_coco"
+CITYSCAPES_CLASSES = 19
+GIVEN = "chosen by name"
 
 Experiment = Literal[
     "maskconver_coco", "maskconver_seg_pascal", "maskconver_seg_cityscapes", "multiscale_maskconver_coco"
@@ -51,6 +53,7 @@ class ModelConfig:
 
     Attributes:
         experiment: of Model Garden; multi-scale ones have heads on all levels of a pyramid, semantic ones no things.
+        experiment_reason: why it is this one.
         input_size: of the image.
         padded_output_size: of the canvas on which masks are merged.
         num_classes: class ids run from 0 to num_classes - 1.
@@ -68,10 +71,12 @@ class ModelConfig:
         object_mask_threshold: scores above it take part.
         overlap_threshold: share of its own area that a segment must win.
         small_area_threshold: segments must have more pixels than this, at `padded_output_size`.
+        rescale_predictions: masks are merged at the size of the photograph, else on the canvas as it is.
         hard_sigmoid: the merge uses relu6(x + 3) * 0.16667 at mask size.
     """
 
     experiment: Experiment
+    experiment_reason: str
     input_size: tuple[int, int]
     padded_output_size: tuple[int, int]
     num_classes: int
@@ -89,12 +94,13 @@ class ModelConfig:
     object_mask_threshold: float
     overlap_threshold: float
     small_area_threshold: float
+    rescale_predictions: bool
     hard_sigmoid: bool
 
     @property
     def multi_scale(self) -> bool:
         """Whether heads stand on all levels of a pyramid."""
-        return self.experiment == "multiscale_maskconver_coco"
+        return self.experiment == MULTI_SCALE
 
     @property
     def semantic(self) -> bool:
@@ -107,11 +113,27 @@ class ModelConfig:
         So does its area threshold, which counts their pixels.
         """
         config = replace(self, input_size=size)
+        config.check_input_size("input size")
         if not self.hard_sigmoid:
             return config
         (height, width), (h, w) = self.padded_output_size, config.mask_size
         area = self.small_area_threshold * (h * w) / (height * width)
         return replace(config, padded_output_size=(h, w), small_area_threshold=area)
+
+    def check_input_size(self, name: str) -> None:
+        """A pyramid's maps fit each other only where every level halves the one below.
+
+        Raises:
+            MaskConverError: they do not; `name` says what is at fault.
+        """
+        if not isinstance(self.decoder, Fpn):
+            return
+        fused = self.per_pixel_embedding_head.fusion != "none"
+        top = self.decoder.max_level if fused else min(LAST_OF_BACKBONE, self.decoder.max_level)
+        step = 2 ** (max(LAST_OF_BACKBONE, top) if isinstance(self.backbone, ResNetUNet) else top)
+        if any(side % step for side in self.input_size):
+            height, width = self.input_size
+            raise MaskConverError(f"{name} {height}x{width}: sides must be multiples of {step} for this pyramid")
 
     @property
     def mask_size(self) -> tuple[int, int]:
@@ -123,7 +145,17 @@ class ModelConfig:
             level = self.decoder.level if isinstance(self.decoder, Aspp) else head.level
         else:
             level = head.low_level
-        return tuple(-(-side // 2**level) for side in self.input_size)
+        return tuple(-(-side // 2**level) * head.upsample_factor for side in self.input_size)
+
+    @property
+    def level_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the class maps, where heads stand on several levels."""
+        if not isinstance(self.decoder, Fpn):
+            return ()
+        factor = self.class_head.upsample_factor
+        height, width = self.input_size
+        levels = range(self.decoder.min_level, self.decoder.max_level + 1)
+        return tuple((-(-height // 2**level) * factor, -(-width // 2**level) * factor) for level in levels)
 
     @property
     def default_output_size(self) -> tuple[int, int]:
@@ -136,160 +168,71 @@ def read_config(path: str | Path, experiment: str | None = None) -> ModelConfig:
 
     Args:
         path: of the file.
-        experiment: one of `EXPERIMENTS`; what the YAML shows if not given (`_Reader.experiment`).
+        experiment: one of `EXPERIMENTS`; what the YAML shows if not given (`guess`).
 
     Raises:
         MaskConverError: the file is missing, no YAML mapping, lacks `task.model`, or asks for what is not supported.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_YAML_BYTES:
-            raise MaskConverError(f"{path}: larger than {MAX_YAML_BYTES} bytes; expected a Model Garden YAML")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MaskConverError(f"{path}: cannot be read as a YAML file ({error}); check --config") from error
-    try:
-        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        raise MaskConverError(f"{path}: is not valid YAML ({_place(error, text)})") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise MaskConverError(f"{path}: is not valid YAML ({reason[:200]})") from error
-    if not isinstance(document, Mapping):
-        raise MaskConverError(f"{path}: holds no mapping; expected a Model Garden YAML with the key task.model")
-    return _Reader(path, document, experiment).model()
+    if experiment is not None and experiment not in EXPERIMENTS:
+        raise MaskConverError(f"unknown experiment {shown(experiment)}; known ones: {', '.join(EXPERIMENTS)}")
+    keys = read_yaml(Path(path))
+    if not isinstance(keys.get(MODEL), Mapping):
+        raise keys.fail(MODEL, "is missing; expected the `task: model:` section of a Model Garden experiment")
+    if not any(isinstance(keys.get(f"{MODEL}.{head}"), Mapping) for head in HEADS):
+        raise keys.fail(MODEL, f"has none of {', '.join(HEADS)}: this is the configuration of another task")
+    return _Reader(keys, *((experiment, GIVEN) if experiment else guess(keys))).model()
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads `1e-3` as a number, as Model Garden's own loader does."""
+def guess(keys: Keys) -> tuple[str, str]:
+    """The experiment that a YAML, which does not name it, shows, and what shows it.
+
+    A pyramid is multi-scale. No things, or things that are no classes, are signs of a semantic model; so is the
+    output size of its training data.
+    """
+    decoder, backbone = (keys.get(f"{MODEL}.{part}.type") for part in ("decoder", "backbone"))
+    if decoder not in (None, "aspp"):
+        return MULTI_SCALE, "its decoder is a pyramid"
+    if decoder is None and backbone in ("resnet", "resnet_unet"):
+        return MULTI_SCALE, "its backbone is a ResNet"
+    classes, things = (keys.get(f"{MODEL}.{name}") for name in ("num_classes", "num_thing_classes"))
+    semantic = "maskconver_seg_cityscapes" if classes == CITYSCAPES_CLASSES else "maskconver_seg_pascal"
+    if things is None and classes not in (None, EXPERIMENTS[PANOPTIC].num_classes):
+        return semantic, "its YAML has no num_thing_classes"
+    if isinstance(classes, int) and isinstance(things, int) and not 1 <= things <= classes:
+        return semantic, f"its num_thing_classes {things} is not in 1..{classes}"
+    if keys.get("task.train_data.output_size") is not None:
+        return semantic, "its YAML has task.train_data.output_size"
+    return PANOPTIC, "its YAML shows no sign of another experiment"
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+"),
-    list("-+0123456789."),
-)
+class _Reader(Keys):
+    """Reads `task.model` as that of an experiment."""
 
-
-def _place(error: yaml.MarkedYAMLError, text: str) -> str:
-    """Where YAML went wrong, and what stands there."""
-    problem = " ".join(str(error.problem).split())[:120]
-    if error.problem_mark is None:
-        return problem
-    line, column = error.problem_mark.line, error.problem_mark.column
-    lines = text.splitlines()
-    found = lines[line][column : column + 1] if line < len(lines) else ""
-    start = error.context_mark
-    if start is not None and start.line < len(lines) and lines[start.line][start.column : start.column + 1] in "'\"":
-        line, column, found = start.line, start.column, lines[start.line][start.column]
-    what = f"stray {found!r}" if found.strip() else "the end of a line"
-    return f"line {line + 1}, column {column + 1}: {what}; {problem}"
-
-
-def shown(value: object) -> str:
-    """A value for an error, cut where it is long."""
-    text = repr(value) if not isinstance(value, (list, dict, Mapping)) else f"a {type(value).__name__}"
-    text = (
-        repr(list(value))
-        if isinstance(value, (list, tuple)) and len(value) < 5 and all(isinstance(v, (int, float, str)) for v in value)
-        else text
-    )
-    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
-
-
-class _Reader:
-    """Typed look-ups by dotted key, so that every complaint names file and key."""
-
-    def __init__(self, path: Path, document: Mapping[Any, Any], experiment: str | None) -> None:
-        self.path = path
-        self.document = document
-        if experiment is not None and experiment not in EXPERIMENTS:
-            known = ", ".join(EXPERIMENTS)
-            raise MaskConverError(f"unknown experiment {shown(experiment)}; known ones: {known}")
-        self.experiment = cast("Experiment", experiment or self.guess())
+    def __init__(self, keys: Keys, experiment: str, reason: str) -> None:
+        super().__init__(keys.path, keys.document)
+        self.experiment, self.reason = cast("Experiment", experiment), reason
         self.defaults = EXPERIMENTS[self.experiment]
 
-    def guess(self) -> str:
-        """The experiment that a YAML, which does not name it, shows.
-
-        A pyramid is multi-scale. No things, or things that are no classes, are signs of a semantic model; so is the
-        output size of its training data.
-        """
-        m = "task.model"
-        if (
-            self.get(f"{m}.decoder.type", "aspp") != "aspp"
-            or self.get(f"{m}.backbone.type", "mobilenet") != "mobilenet"
-        ):
-            return "multiscale_maskconver_coco"
-        classes, things = self.get(f"{m}.num_classes"), self.get(f"{m}.num_thing_classes")
-        strange = isinstance(classes, int) and isinstance(things, int) and not 1 <= things <= classes
-        absent = classes is not None and classes != EXPERIMENTS["maskconver_coco"].num_classes and things is None
-        if strange or absent or self.get("task.train_data.output_size") is not None:
-            return "maskconver_seg_cityscapes" if classes == 19 else "maskconver_seg_pascal"
-        return "maskconver_coco"
-
-    def fail(self, key: str, problem: str) -> MaskConverError:
-        return MaskConverError(f"{self.path}: {key} {problem}")
-
-    def get(self, key: str, default: Any = None) -> Any:
-        node: Any = self.document
-        for part in key.split("."):
-            if not isinstance(node, Mapping):
-                return default
-            node = node.get(part)
-            if node is None:
-                return default
-        return node
-
-    def number(self, key: str, default: float | None, low: float, high: float) -> float:
-        value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise self.fail(key, f"is {shown(value)}; expected a number from {low:g} to {high:g}")
-        return float(value)
-
-    def integer(self, key: str, default: int | None, low: int, high: int) -> int:
-        value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise self.fail(key, f"is {shown(value)}; expected a whole number from {low} to {high}")
-        return value
-
-    def integers(self, key: str, default: tuple[int, ...], lengths: range, low: int, high: int) -> tuple[int, ...]:
-        value = self.get(key, default)
-        good = isinstance(value, (list, tuple)) and len(value) in lengths
-        if not good or not all(isinstance(v, int) and not isinstance(v, bool) and low <= v <= high for v in value):
-            span = f"{lengths.start}" if len(lengths) == 1 else f"{lengths.start} to {lengths.stop - 1}"
-            raise self.fail(key, f"is {shown(value)}; expected a list of {span} whole numbers from {low} to {high}")
-        return tuple(value)
-
-    def only(self, key: str, default: Any, *supported: Any) -> Any:
-        value = self.get(key, default)
-        if value not in supported:
-            names = ", ".join(repr(s) for s in supported)
-            raise self.fail(key, f"is {shown(value)}, which is not supported; supported: {names}")
-        return value
-
-    def flag(self, key: str, default: bool) -> bool:
-        return bool(self.only(key, default, True, False))
-
     def model(self) -> ModelConfig:
-        m, d = "task.model", self.defaults
-        if not isinstance(self.get(m), Mapping):
-            raise self.fail(m, "is missing; expected the `task: model:` section of a Model Garden experiment")
+        m, d = MODEL, self.defaults
         num_classes = self.integer(f"{m}.num_classes", d.num_classes, 2, 4096)
         backbone = self.backbone()
         decoder = self.decoder(f"{m}.decoder")
-        heads = [self.head(name, decoder, backbone) for name in ("class_head", "mask_embedding_head", PER_PIXEL)]
+        heads = [self.head(name, decoder, backbone) for name in HEADS]
         if isinstance(decoder, Aspp):
-            self.check_sizes(decoder, heads)
+            self.check_maps(decoder, heads)
+        else:
+            self.check_levels(decoder, heads)
         g = f"{m}.panoptic_generator"
         config = ModelConfig(
             experiment=self.experiment,
+            experiment_reason=self.reason,
             input_size=self.input_size(),
             padded_output_size=self.pair(f"{m}.padded_output_size", d.padded_output_size),
             num_classes=num_classes,
             num_thing_classes=0 if "_seg_" in self.experiment else self.things(num_classes),
             num_instances=self.integer(f"{m}.num_instances", d.num_instances, 1, 1024),
-            embedding_size=self.integer(f"{m}.embedding_size", d.embedding_size, 1, 4096),
+            embedding_size=self.integer(f"{m}.embedding_size", d.embedding_size, 1, MAX_EMBEDDING),
             norm_epsilon=self.number(f"{m}.norm_activation.norm_epsilon", 0.001, 1e-9, 1.0),
             activation=self.only(f"{m}.norm_activation.activation", "relu", "relu", "relu6", "swish", "gelu"),
             backbone=backbone,
@@ -301,6 +244,7 @@ class _Reader:
             object_mask_threshold=self.number(f"{g}.object_mask_threshold", 0.001, 0.0, 1.0),
             overlap_threshold=self.number(f"{g}.overlap_threshold", 0.5, 0.0, 1.0),
             small_area_threshold=self.number(f"{g}.small_area_threshold", 0.0, 0.0, 1e9),
+            rescale_predictions=self.flag(f"{g}.rescale_predictions", True),
             hard_sigmoid=self.flag(f"{g}.use_hardware_optimization", False),
         )
         if config.hard_sigmoid and config.padded_output_size != config.mask_size:
@@ -308,6 +252,7 @@ class _Reader:
             raise self.fail(
                 f"{m}.padded_output_size", f"has to be the masks' size {size} with use_hardware_optimization"
             )
+        config.check_input_size(f"{self.path}: {MODEL}.input_size")
         return config
 
     def things(self, num_classes: int) -> int:
@@ -362,7 +307,7 @@ class _Reader:
         return ResNetUNet(resnet, *lists)
 
     def decoder(self, d: str) -> Aspp | Fpn:
-        kinds = ("fpn", "maskconver_fpn") if self.experiment == "multiscale_maskconver_coco" else ("aspp",)
+        kinds = ("fpn", "maskconver_fpn") if self.experiment == MULTI_SCALE else ("aspp",)
         kind = self.only(f"{d}.type", kinds[0], *kinds)
         if kind != "aspp":
             return self.fpn(f"{d}.{kind}", kind)
@@ -393,7 +338,7 @@ class _Reader:
 
     def mask_decoder(self) -> Fpn | None:
         d = "task.model.mask_decoder"
-        if self.experiment != "multiscale_maskconver_coco" or self.get(f"{d}.type", "identity") == "identity":
+        if self.experiment != MULTI_SCALE or self.get(f"{d}.type", "identity") == "identity":
             return None
         kind = self.only(f"{d}.type", None, "fpn", "maskconver_fpn")
         return self.fpn(f"{d}.{kind}", kind)
@@ -423,12 +368,29 @@ class _Reader:
             decoder_max_level=self.integer(f"{h}.decoder_max_level", high, 0, MAX_LEVEL),
         )
 
-    def check_sizes(self, decoder: Aspp, heads: list[Head]) -> None:
+    def check_maps(self, decoder: Aspp, heads: list[Head]) -> None:
+        """Heads of a single scale have maps of one size."""
         maps = {head.low_level if head.fusion != "none" else decoder.level for head in heads}
         if len(maps) > 1:
             raise self.fail(
-                "task.model", "has heads at different resolutions; give all heads the same feature_fusion and low_level"
+                MODEL, "has heads at different resolutions; give all heads the same feature_fusion and low_level"
             )
 
-
-PER_PIXEL = "per_pixel_embedding_head"
+    def check_levels(self, decoder: Fpn, heads: list[Head]) -> None:
+        """Heads of a pyramid read levels that it has."""
+        classes, embeddings, pixels = heads
+        if classes.upsample_factor != embeddings.upsample_factor:
+            key = f"{MODEL}.mask_embedding_head.upsample_factor"
+            raise self.fail(key, f"is {embeddings.upsample_factor}; expected that of class_head")
+        low, high = decoder.min_level, decoder.max_level
+        if not low <= pixels.decoder_min_level <= pixels.decoder_max_level <= high:
+            key = f"{MODEL}.{PER_PIXEL}.decoder_min_level"
+            raise self.fail(key, f"to decoder_max_level is outside the decoder's levels {low}..{high}")
+        reach = {"none": range(low, high + 1), "pyramid_fusion": range(low + 1)}
+        levels = reach.get(pixels.fusion, range(pixels.decoder_min_level + 1))
+        if pixels.level not in levels:
+            key = f"{MODEL}.{PER_PIXEL}.level"
+            raise self.fail(key, f"is {pixels.level}; {pixels.fusion} needs {levels[0]} to {levels[-1]}")
+        if pixels.fusion == "panoptic_fpn_fusion" and pixels.num_filters % GROUPS:
+            key = f"{MODEL}.{PER_PIXEL}.num_filters"
+            raise self.fail(key, f"is {pixels.num_filters}; expected a multiple of {GROUPS} for its group norms")

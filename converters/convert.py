@@ -18,7 +18,7 @@ from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import ensure_writable, write_atomically
 from maskconver_mobile.formats import format_of
-from maskconver_mobile.labels import coco_panoptic, generic_categories, read_categories
+from maskconver_mobile.labels import coco_panoptic, generic_categories, read_categories, semantic_categories
 
 SIZES = range(32, 4097)
 
@@ -28,6 +28,7 @@ def convert(
     checkpoint: str | Path,
     output: str | Path,
     *,
+    experiment: str | None = None,
     spec: GraphSpec | None = None,
     format: str | None = None,
     precision: str = "float32",
@@ -42,11 +43,14 @@ def convert(
         config: Model Garden YAML.
         checkpoint: prefix, `.index` file or folder.
         output: file to write; it appears whole or not at all.
+        experiment: of Model Garden, one of `config.EXPERIMENTS`; what the YAML shows if not given. The card's `source`
+            says which it was, and why.
         spec: fusion level, target, input type and, for `panoptic`, output size (height, width).
         format: of the file; what the output's suffix says if not given.
         precision: of the weights, `float32` or `float16`.
         input_size: (height, width) instead of the configuration's.
-        labels: JSON in the COCO panoptic categories format; COCO's own names for COCO's class count if not given.
+        labels: JSON in the COCO panoptic categories format; if not given, the names of the data set that has this many
+            classes: COCO, or of semantic models PASCAL VOC and Cityscapes.
         drop_unlabelled: do not compute the classes that the label set does not name. Exact for the others, whose
             proposals no longer compete with those.
         half_precision: whether the file permits processors to compute in float16; the graph is written so that it may.
@@ -62,7 +66,7 @@ def convert(
     check_format(output, format)
     ensure_writable(output)
     spec = spec or GraphSpec()
-    settings = read_config(config)
+    settings = read_config(config, experiment)
     if input_size is not None:
         settings = settings.with_input_size(input_size)
     for name, size in (("input size", settings.input_size), ("output size", spec.output_size)):
@@ -114,10 +118,13 @@ def _categories(config: ModelConfig, labels: str | Path | None) -> tuple[Categor
     """The label set that fits the configuration's class count."""
     if labels is not None:
         categories = read_categories(labels)
-        beyond = [c.id for c in categories if not 0 < c.id < config.num_classes]
+        first = 0 if config.semantic else 1
+        beyond = [c.id for c in categories if not first <= c.id < config.num_classes]
         if beyond:
-            raise MaskConverError(f"{labels}: category id {beyond[0]} is outside 1..{config.num_classes - 1}")
-        return categories
+            raise MaskConverError(f"{labels}: category id {beyond[0]} is outside {first}..{config.num_classes - 1}")
+        return tuple(replace(c, is_thing=False) for c in categories) if config.semantic else categories
+    if config.semantic:
+        return semantic_categories(config.num_classes)
     if (config.num_classes, config.num_thing_classes) == (201, 91):
         return coco_panoptic()
     return generic_categories(config.num_classes, config.num_thing_classes)

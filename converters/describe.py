@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, cast
 
-import numpy as np
-
-from maskconver_mobile.card import AppliedPass, Category, ModelCard
+from maskconver_mobile.card import AppliedPass, Category, HeadsRule, ModelCard
 from maskconver_mobile.converters.checkpoint import Weights
-from maskconver_mobile.converters.compiler import MEAN, STD, small_area_threshold
+from maskconver_mobile.converters.compiler import HIDDEN, MEAN, STD, small_area_threshold
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.tail import Tail
@@ -45,7 +44,14 @@ def make_card(
         hard_sigmoid=config.hard_sigmoid,
         categories=categories,
         half_precision=half_precision,
-        source={"checkpoint": Path(weights.origin).name, "sha256": weights.sha256},
+        rescale_predictions=config.rescale_predictions,
+        heads=heads_rule(config) if spec.level == "heads" else HeadsRule(),
+        source={
+            "checkpoint": Path(weights.origin).name,
+            "sha256": weights.sha256,
+            "experiment": config.experiment,
+            "experiment_reason": config.experiment_reason,
+        },
         passes=tuple(passes),
         tools={name: version(name) for name in ("maskconver-mobile", "tensorflow")},
     )
@@ -54,11 +60,17 @@ def make_card(
 def host_tail(weights: Weights, config: ModelConfig) -> Tail:
     """The weights behind the heads, as the runtime takes them."""
     size = config.embedding_size
-    dense = [f"mlp/dense/{i}" for i in (0, 1)]
+    hidden = HIDDEN if config.multi_scale else size
+    sides = {"mlp/dense/0": (size, hidden), "mlp/dense/1": (hidden, size)}
     return Tail(
         class_embeddings=weights("class_embeddings/embeddings", (config.num_classes, size)),
-        kernels=np.stack([weights(f"{path}/kernel", (size, size)) for path in dense]),
-        biases=np.stack([weights(f"{path}/bias", (size,)) for path in dense]),
-        gamma=weights("mlp/norms/0/gamma", (size,)),
-        beta=weights("mlp/norms/0/beta", (size,)),
+        kernels=[weights(f"{path}/kernel", shape) for path, shape in sides.items()],
+        biases=[weights(f"{path}/bias", shape[1:]) for path, shape in sides.items()],
+        gamma=weights("mlp/norms/0/gamma", (hidden,)),
+        beta=weights("mlp/norms/0/beta", (hidden,)),
     )
+
+
+def heads_rule(config: ModelConfig) -> HeadsRule:
+    """How the host goes on from the heads of this network."""
+    return HeadsRule(config.level_sizes, "sum" if config.multi_scale else "product", cast("Any", config.activation))

@@ -14,6 +14,7 @@ MAX_BYTES = 16 << 20
 MAX_TEXT = 300
 MAX_SIDE = 1 << 14
 MAX_AREA = 1 << 24
+MAX_LEVELS = 16
 MAX_ID = (1 << 14) - 1
 """Of classes and categories, whose ids are indices into tables."""
 
@@ -36,8 +37,8 @@ class Category:
         Raises:
             ValueError: a value is out of bounds; the message names it.
         """
-        if not 1 <= self.id <= max_id:
-            raise ValueError(f"id is {self.id!r}; expected a whole number in 1..{max_id}")
+        if not 0 <= self.id <= max_id:
+            raise ValueError(f"id is {self.id!r}; expected a whole number in 0..{max_id}")
         if not self.name.strip() or len(self.name) > MAX_TEXT:
             raise ValueError(f"name is {self.name[:40]!r}; expected text of up to {MAX_TEXT} characters")
         if not all(0 <= value <= 255 for value in self.color):
@@ -51,6 +52,22 @@ class AppliedPass:
     name: str
     places: int
     multiply_adds: int
+
+
+@dataclass(frozen=True)
+class HeadsRule:
+    """How a host finishes a graph of level `heads`.
+
+    Attributes:
+        levels: (height, width) of the maps that `class_heatmap` and `mask_embedding_map` hold one after the other;
+            empty where each is one map.
+        combination: of the embeddings of a place and of its class.
+        activation: in the middle of the layers that make mask kernels of them.
+    """
+
+    levels: tuple[tuple[int, int], ...] = ()
+    combination: Literal["product", "sum"] = "product"
+    activation: Literal["relu", "relu6", "swish", "gelu"] = "relu"
 
 
 @dataclass(frozen=True)
@@ -69,13 +86,16 @@ class ModelCard:
         std: per RGB channel, in pixel units.
         output_size: (height, width) of the canvas on which proposals are merged, in pixels.
         num_instances: K, the number of proposals.
-        num_classes: class ids run from 0 to num_classes - 1; 0 is void.
+        num_classes: class ids run from 0 to num_classes - 1; 0 is void, unless a category has it (`semantic`).
         object_mask_threshold: a proposal must score above it to take part in the merge.
         overlap_threshold: part of its own area that a segment must win to be kept.
         small_area_threshold: a kept segment has more pixels than this, at `output_size`.
         hard_sigmoid: the merge uses relu6(x + 3) / 6 at mask resolution (the hardware variant).
-        categories: the label set.
+        categories: the label set. One with id 0 has no things: that class is real, and what is left over gets it.
         half_precision: whether the file permits processors to compute in float16.
+        rescale_predictions: whether masks are merged at the image's size; else on the canvas as it is. For level
+            `panoptic`, whose graph merges, without effect.
+        heads: of level `heads`, how to go on from there.
         source: where the weights come from (checkpoint name, sha256).
         tools: versions of what wrote the file.
         passes: the rewrites of the graph, in order; the first entry is the network as it is defined.
@@ -98,6 +118,8 @@ class ModelCard:
     hard_sigmoid: bool
     categories: tuple[Category, ...]
     half_precision: bool = False
+    rescale_predictions: bool = True
+    heads: HeadsRule = HeadsRule()
     source: dict[str, str] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     passes: tuple[AppliedPass, ...] = ()
@@ -105,6 +127,11 @@ class ModelCard:
     def to_json(self) -> str:
         """The card as it stands in a model file."""
         return json.dumps({"schema": SCHEMAS[-1], **asdict(self)}, separators=(",", ":"), sort_keys=True)
+
+    @property
+    def semantic(self) -> bool:
+        """Whether there are no things, and class 0 is a real one."""
+        return any(category.id == 0 for category in self.categories)
 
     @property
     def input_dtype(self) -> str:
@@ -161,6 +188,9 @@ class ModelCard:
             _expect(fits, key, f"sides of 1 to {MAX_SIDE} and up to {MAX_AREA} pixels")
         for key in ("num_instances", "num_classes"):
             _expect(0 < getattr(self, key) <= MAX_ID + 1, key, f"1 to {MAX_ID + 1}")
+        levels = self.heads.levels
+        fits = len(levels) <= MAX_LEVELS and all(0 < side <= MAX_SIDE for level in levels for side in level)
+        _expect(fits, "heads.levels", f"up to {MAX_LEVELS} levels with sides of 1 to {MAX_SIDE}")
         _expect(all(0 <= value <= 255 for value in self.mean), "mean", "three numbers from 0 to 255")
         _expect(all(1e-3 <= value <= 1e6 for value in self.std), "std", "three numbers from 0.001 to 1000000")
         for key in ("object_mask_threshold", "overlap_threshold"):
@@ -170,6 +200,8 @@ class ModelCard:
             category.check(self.num_classes - 1)
         ids = {category.id for category in self.categories}
         _expect(len(ids) == len(self.categories), "categories", "every id once")
+        things = any(category.is_thing for category in self.categories)
+        _expect(not (self.semantic and things), "categories", "no things beside id 0")
 
 
 def _expect(right: bool, key: str, wanted: str) -> None:

@@ -57,20 +57,28 @@ class IdMap:
         """The category map, and the same of instances."""
         return self.category_map, _look_up(self.instances, self.ids)
 
-    def segments(self) -> tuple[Map, list[Found]]:
-        """The segments in order of category and instance, and an int32 map [h, w] of 1 + their place; 0 is void."""
+    def segments(self, *, zero_is_void: bool = True) -> tuple[Map, list[Found]]:
+        """The segments in order of category and instance, and an int32 map [h, w] of 1 + their place; 0 is void.
+
+        Where category 0 is not void, it is a segment like others.
+        """
+        shift = 0 if zero_is_void else 1
         count = max(len(self.categories), 1)
         starts, lengths = _runs(self.ids)
         of_run = self.ids.ravel()[starts]
-        present = np.bincount(of_run, minlength=count)[: len(self.categories)] > 0
+        present = np.bincount(of_run, minlength=count)[:count] > 0
         stride = int(self.instances.max(initial=0)) + 1
-        keys = np.where(present & (self.categories > 0), self.categories.astype(np.int64) * stride + self.instances, 0)
+        # Without proposals all is category 0.
+        categories, instances = (
+            np.resize(table, count).astype(np.int64) for table in (self.categories, self.instances)
+        )
+        keys = np.where(present & (categories + shift > 0), (categories + shift) * stride + instances, 0)
         distinct, number = np.unique(np.append(keys, 0), return_inverse=True)
         table = np.zeros(count, np.int32)
         table[: len(keys)] = number[:-1]
         areas, boxes = _measure(table[of_run], starts, lengths, len(distinct), self.ids.shape[1])
         found = [
-            Found(key // stride, key % stride, area, (x, y, width, height))
+            Found(key // stride - shift, key % stride, area, (x, y, width, height))
             for key, area, (x, y, width, height) in zip(distinct.tolist(), areas, boxes, strict=True)
         ]
         return _look_up(table, self.ids), found[1:]

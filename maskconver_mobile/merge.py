@@ -23,6 +23,7 @@ class MergeRule:
         output_size: (height, width) of the canvas on which proposals are merged, in pixels.
         hard_sigmoid: merge at the masks' own size with relu6(logit + 3) * 0.16667 for the sigmoid.
         things: ids of the classes whose proposals stay apart; proposals of every other class melt into one.
+        rescale: merge at the image's size; else on the canvas as it is.
     """
 
     object_mask_threshold: float
@@ -31,6 +32,7 @@ class MergeRule:
     output_size: tuple[int, int]
     hard_sigmoid: bool
     things: frozenset[int]
+    rescale: bool = True
 
     @classmethod
     def from_card(cls, card: ModelCard, **thresholds: float) -> "MergeRule":
@@ -50,6 +52,7 @@ class MergeRule:
         return cls(
             output_size=card.output_size,
             hard_sigmoid=card.hard_sigmoid,
+            rescale=card.rescale_predictions,
             things=frozenset(range(1, last + 1)) - stuff,
             **values,
         )
@@ -80,8 +83,10 @@ def merge_image(
     order = valid[np.argsort(-scores[valid], kind="stable")]
     height, width, count = mask_logits.shape
     logits = np.ascontiguousarray(mask_logits.reshape(-1, count).T[order], np.float32).reshape(-1, height, width)
-    ids, kept = (_hard if rule.hard_sigmoid else _soft)(logits, scores[order].astype(np.float32), letterbox, rule)
-    if rule.hard_sigmoid and letterbox is not None:
+    on_canvas = rule.hard_sigmoid or not rule.rescale
+    merge = _hard if rule.hard_sigmoid else _soft
+    ids, kept = merge(logits, scores[order].astype(np.float32), None if on_canvas else letterbox, rule)
+    if on_canvas and letterbox is not None:
         ids = restore(ids, letterbox)
     categories = np.where(kept, classes[order], 0).astype(np.int32)
     is_thing = [c in rule.things for c in categories.tolist()]

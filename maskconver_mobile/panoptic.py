@@ -195,10 +195,11 @@ def build_result(
         classes: integers [K], of the proposals.
         scores: [K], of the proposals.
         image: uint8 [h, w, 3] RGB.
-        categories: the label set; a class that it lacks is called "class N".
+        categories: the label set; a class that it lacks is called "class N". Where it has id 0, that is a class, else
+            void.
         timings_ms: how long each stage took.
     """
-    panoptic_map, found = merged.segments()
+    panoptic_map, found = merged.segments(zero_is_void=all(c.id for c in categories))
     names = {c.id: c.name for c in categories}
     by_rank = np.sort(scores)[::-1].tolist()
     best = {c: float(scores[classes == c].max()) for c in np.unique(classes).tolist()}

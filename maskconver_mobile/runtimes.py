@@ -155,7 +155,9 @@ def _check_tensors(path: Path, card: ModelCard, engine: Engine, tail: Tail | Non
             )
     if tail is not None:
         heatmap, embeddings, _ = (engine.outputs[name][0] for name in HEADS)
-        if heatmap[:3] != embeddings[:3] or card.num_instances > int(np.prod(heatmap)):
+        places = sum(height * width for height, width in card.heads.levels)
+        other = places not in (0, heatmap[1] * heatmap[2])
+        if heatmap[:3] != embeddings[:3] or other or card.num_instances > int(np.prod(heatmap)):
             raise MaskConverError(f"{path}: its heads do not fit each other, or its card; convert it again")
 
 

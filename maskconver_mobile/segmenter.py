@@ -142,7 +142,7 @@ class Segmenter:
         tail = self._runtime.tail
         if tail is not None:
             heatmap, embeddings, pixels = (outputs[name].astype(np.float32) for name in HEADS)
-            finished = finish_heads(heatmap, embeddings, pixels, tail, self.card.num_instances)
+            finished = finish_heads(heatmap, embeddings, pixels, tail, self.card.num_instances, self.card.heads)
             outputs = {**outputs, **dict(zip(("classes", "scores", "mask_logits"), finished, strict=True))}
         bounds = {"classes": self.card.num_classes - 1, "category_map": self.card.num_classes - 1}
         for name, most in {**bounds, "instance_map": self.card.num_instances}.items():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from maskconver_mobile.converters.graph.ir import Value
-from maskconver_mobile.converters.network.layers import Layers
+from maskconver_mobile.converters.network.layers import Layers, at_level
 from maskconver_mobile.errors import MaskConverError
 
 
@@ -20,7 +20,7 @@ class Aspp:
 def aspp(layers: Layers, config: Aspp, endpoints: dict[str, Value]) -> dict[str, Value]:
     """The decoded map, by its level."""
     graph, filters, act = layers.graph, config.num_filters, layers.activation
-    x = endpoints[str(config.level)]
+    x = at_level(endpoints, config.level, "decoder.aspp.level")
     part = "decoder/aspp/aspp_layers/{}/layer_with_weights-{}".format
     branches = [layers.conv(x, part(0, 0), part(0, 1), filters, activation=act)]
     for i, rate in enumerate(config.dilation_rates, start=1):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from maskconver_mobile.converters.graph.ir import Value
-from maskconver_mobile.converters.network.layers import Layers
+from maskconver_mobile.converters.network.layers import Layers, at_level
 
 LAST_OF_BACKBONE = 5
 COARSER_KERNEL = 3
@@ -35,7 +35,8 @@ def fpn(layers: Layers, config: Fpn, endpoints: dict[str, Value], root: str = "d
         return layers.conv(x, name, None, config.num_filters, kernel, stride, bias=True)
 
     laterals = {
-        level: conv(endpoints[str(level)], names["lateral", level], 1) for level in range(config.min_level, top + 1)
+        level: conv(at_level(endpoints, level, "the pyramid"), names["lateral", level], 1)
+        for level in range(config.min_level, top + 1)
     }
     maps = {top: laterals[top]}
     for level in range(top - 1, config.min_level - 1, -1):

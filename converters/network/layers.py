@@ -147,3 +147,14 @@ class Layers:
             )
         with self.graph.scope(path):
             return x + y
+
+
+def at_level(endpoints: dict[str, Value], level: int, reader: str) -> Value:
+    """The backbone's map of a level.
+
+    Raises:
+        MaskConverError: it has none; `reader` says who asks.
+    """
+    if str(level) not in endpoints:
+        raise MaskConverError(f"the backbone has levels {', '.join(endpoints)}, and {reader} asks for {level}")
+    return endpoints[str(level)]

@@ -11,6 +11,14 @@ from maskconver_mobile.cli.parameters import Size, calibration_options, check_ca
 if TYPE_CHECKING:
     from maskconver_mobile.converters.spec import Target
 
+EXPERIMENTS = (
+    "maskconver_coco",
+    "maskconver_seg_pascal",
+    "maskconver_seg_cityscapes",
+    "multiscale_maskconver_coco",
+)
+"""As `converters.config` knows them, which `--help` should not have to import."""
+
 
 @click.command()
 @click.option("--config", required=True, type=click.Path(path_type=Path), help="Model Garden YAML.")
@@ -21,6 +29,11 @@ if TYPE_CHECKING:
     help="Checkpoint prefix, .index file or folder.",
 )
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@click.option(
+    "--experiment",
+    type=click.Choice(EXPERIMENTS),
+    help="Of Model Garden, which a YAML does not name; what its keys show if not given.",
+)
 @click.option(
     "--format",
     type=click.Choice(["tflite", "onnx", "ort"]),
@@ -131,6 +144,7 @@ def command(
     height, width = card.input_size
     size = output.stat().st_size / 1e6
     click.echo(f"{output}  {size:.1f} MB  {card.recipe}, {height}x{width} {card.input_type}, level {card.level}")
+    click.echo(f"read as {card.source['experiment']}: {card.source['experiment_reason']}")
     if explain:
         from maskconver_mobile.cli.passes import show_passes
 

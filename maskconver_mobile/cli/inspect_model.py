@@ -92,7 +92,9 @@ def _show(model: Path, info: "ModelInfo", partitions: "dict[str, Partitions]") -
         "thresholds": f"score {card.object_mask_threshold:g}, overlap {card.overlap_threshold:g}, area {area}",
         "multiply-adds": f"{info.multiply_adds / 1e6:,.0f} M",
         **{name: f"{PREFIX.get(name, '')}{_describe(p)}" for name, p in partitions.items()},
-        "source": ", ".join(f"{k} {v[:16] if k == 'sha256' else v}" for k, v in card.source.items()),
+        "source": ", ".join(
+            f"{k} {v[:16] if k == 'sha256' else v}" for k, v in card.source.items() if k != "experiment_reason"
+        ),
         "written by": ", ".join(f"{k} {v}" for k, v in card.tools.items()),
     }
     summary = Table(show_header=False, box=None)

@@ -13,11 +13,13 @@ from maskconver_mobile.card import Level
 from maskconver_mobile.converters.checkpoint import Weights, read_checkpoint
 from maskconver_mobile.converters.compiler import plain_graph
 from maskconver_mobile.converters.config import ModelConfig, read_config
+from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.graph.evaluator import evaluate
 from maskconver_mobile.converters.onnx import to_onnx
 from maskconver_mobile.converters.passes import lower_panoptic, lower_proposals, run
 from maskconver_mobile.converters.spec import GraphSpec, Target
 from maskconver_mobile.converters.tflite import to_tflite
+from maskconver_mobile.segmenter import Segmenter
 
 HERE = Path(__file__).parents[1] / "data" / "families"
 PUBLIC = (
@@ -92,6 +94,17 @@ def test_onnx(name: str, target: Target, level: Level) -> None:
     names = [output.name for output in session.get_outputs()]
     found = dict(zip(names, session.run(names, {"image": golden["images"]}), strict=True))
     check(found, golden, 1e-4, ILL_CONDITIONED.get(name, 1e-5))
+
+
+@pytest.mark.parametrize("name", ["v1_96", "resnet50_fpn_64", "resnetunet_128"])
+def test_heads_are_finished_on_the_host(name: str, tmp_path: Path) -> None:
+    config, _, golden = load(name)
+    path, source = tmp_path / "heads.onnx", folder(name)
+    convert(source / "config.yaml", source, path, spec=GraphSpec("heads", input_type="float32"))
+    segmenter = Segmenter(path)
+    found = segmenter.run_tensor(golden["images"])
+    check({key: found[key] for key in ("classes", "scores", "mask_logits")}, golden, 1e-4)
+    assert segmenter.card.heads.levels == config.level_sizes
 
 
 @pytest.mark.slow

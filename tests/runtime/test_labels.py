@@ -5,7 +5,7 @@ import pytest
 
 from maskconver_mobile.card import Category
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.labels import coco_panoptic, color_of, generic_categories, read_categories
+from maskconver_mobile.labels import coco_panoptic, color_of, generic_categories, read_categories, semantic_categories
 
 
 def test_coco_has_its_official_categories() -> None:
@@ -34,6 +34,19 @@ def test_generic_categories() -> None:
     assert [(c.name, c.is_thing) for c in labels[2:4]] == [("thing 3", True), ("stuff 4", False)]
     assert labels == generic_categories(13, 4)
     assert len({c.color for c in generic_categories(201, 91)}) == 200
+
+
+def test_semantic_label_sets() -> None:
+    pascal, cityscapes, coco, other = map(semantic_categories, (21, 19, 91, 7))
+    for labels, count in ((pascal, 21), (cityscapes, 19), (other, 7)):
+        assert [c.id for c in labels] == list(range(count))
+    assert (pascal[0].name, pascal[0].color) == ("background", (0, 0, 0))
+    assert (pascal[15].name, pascal[15].color) == ("person", (192, 128, 128))
+    assert (pascal[20].name, pascal[20].color) == ("tv/monitor", (0, 64, 128))
+    assert (cityscapes[0].name, cityscapes[18].name) == ("road", "bicycle")
+    assert [c.name for c in coco[:2]] == ["background", "person"]
+    assert (len(coco), coco[-1].id, other[3].name) == (81, 90, "class 3")
+    assert not any(c.is_thing for labels in (pascal, cityscapes, coco, other) for c in labels)
 
 
 def test_neighbouring_colors_differ() -> None:
@@ -69,10 +82,10 @@ GOOD = {"id": 1, "name": "bolt", "isthing": 1}
         ([3], "category 0: is a int"),
         ([{"id": 1, "name": "bolt"}], "category 0 lacks 'isthing'"),
         ([GOOD, GOOD], "id 1 is there twice"),
-        ([GOOD, GOOD | {"id": 0}], "category 1: id is 0"),
+        ([GOOD, GOOD | {"id": -1}], "category 1: id is -1"),
         ([GOOD | {"id": "1"}], "id is '1'"),
         ([GOOD | {"id": True}], "id is True"),
-        ([GOOD | {"id": 1 << 40}], "expected a whole number in 1..16383"),
+        ([GOOD | {"id": 1 << 40}], "expected a whole number in 0..16383"),
         ([GOOD | {"name": " "}], "name is ' '; expected text"),
         ([GOOD | {"isthing": "yes"}], "isthing is 'yes'"),
         ([GOOD | {"isthing": [1]}], "isthing is [1]"),

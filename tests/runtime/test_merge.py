@@ -181,6 +181,15 @@ def test_hard_sigmoid_merges_at_mask_size(seed: int) -> None:
     assert np.array_equal(proposals.merge(letterbox, rule), expected)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_without_rescaling_the_canvas_is_merged_as_it_is(seed: int) -> None:
+    proposals = random_proposals(seed)
+    rule = replace(RULE, rescale=False)
+    letterbox = Letterbox.fit((70, 190), (48, 64))
+    expected = np.stack([restore(m, letterbox) for m in proposals.reference(None, rule)])
+    assert np.array_equal(proposals.merge_image(letterbox, rule), expected)
+
+
 def card(*categories: Category) -> ModelCard:
     return ModelCard(
         name="model",

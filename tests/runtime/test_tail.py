@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskconver_mobile.card import HeadsRule
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.tail import Tail, find_proposals, sigmoid
+from maskconver_mobile.tail import ACTIVATIONS, Tail, find_proposals, finish_heads, sigmoid
 
 
 def test_proposals_equal_the_original_s(data: Path) -> None:
@@ -100,3 +101,51 @@ def test_doubles_are_refused() -> None:
     np.savez(content, **{name: value.astype(np.float64) for name, value in vars(tail).items()})
     with pytest.raises(MaskConverError, match="damaged"):
         Tail.from_bytes(content.getvalue(), "m", 7)
+
+
+LEVELS = ((6, 4), (3, 2), (2, 1))
+
+
+def test_peaks_are_those_of_each_level() -> None:
+    heatmap = np.random.default_rng(3).normal(size=(32, 1, 5)).astype(np.float32)
+    classes, scores, locations = find_proposals(heatmap, 9, LEVELS)
+    best = []
+    for (height, width), rows, offset in zip(LEVELS, np.split(heatmap, (24, 30)), (0, 24, 30), strict=True):
+        found = find_proposals(rows.reshape(height, width, 5), min(9, rows.size))
+        best += [(-s, offset + place, c) for c, s, place in zip(*found, strict=True) if s > 0]
+    best = sorted(best)[:9]
+    assert [(place, c) for _, place, c in best] == list(zip(locations.tolist(), classes.tolist(), strict=True))
+    np.testing.assert_array_equal(scores, [-s for s, _, _ in best])
+
+
+def wide_tail() -> Tail:
+    rng = np.random.default_rng(1)
+    shapes = ((7, 4), (4, 6), (6, 4), (6,), (4,), (6,), (6,))
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    return Tail(arrays[0], arrays[1:3], arrays[3:5], *arrays[5:])
+
+
+def test_layers_of_two_widths() -> None:
+    tail = wide_tail()
+    again = Tail.from_bytes(tail.to_bytes(), "m", 7)
+    for name, value in vars(tail).items():
+        for a, b in zip(getattr(again, name), value, strict=True):
+            np.testing.assert_array_equal(a, b)
+    with pytest.raises(MaskConverError, match="damaged"):
+        Tail.from_bytes(tail.to_bytes(), "m", 8)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_sums_of_embeddings_of_several_levels(activation: str) -> None:
+    tail, rng = wide_tail(), np.random.default_rng(2)
+    heatmap, embeddings, pixels = (
+        rng.normal(size=shape).astype(np.float32) for shape in ((1, 32, 1, 7), (1, 32, 1, 4), (1, 3, 5, 4))
+    )
+    rule = HeadsRule(LEVELS, "sum", activation)
+    classes, scores, logits = finish_heads(heatmap, embeddings, pixels, tail, 5, rule)
+    _, _, places = find_proposals(heatmap[0], 5, LEVELS)
+    x = (embeddings[0, places, 0] + tail.class_embeddings[classes[0]]) @ tail.kernels[0] + tail.biases[0]
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * tail.gamma + tail.beta
+    expected = pixels @ (ACTIVATIONS[activation](x) @ tail.kernels[1] + tail.biases[1]).T
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    assert (np.diff(scores[0]) <= 0).all()

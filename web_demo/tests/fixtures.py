@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 
 from maskconver_mobile.benchmarks.spread import by_photo, drift_in_turn, spread
 from maskconver_mobile.benchmarks.stats import drift, summarize
-from maskconver_mobile.card import Category, InputType, ModelCard
+from maskconver_mobile.card import Category, HeadsRule, InputType, ModelCard
 from maskconver_mobile.drawing import segment_colors
 from maskconver_mobile.image import Letterbox, load_image, preprocess
 from maskconver_mobile.labels import coco_panoptic
@@ -25,6 +25,7 @@ from maskconver_mobile.panoptic import from_maps
 from maskconver_mobile.tail import Tail, finish_heads
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
+THINGS = frozenset(range(1, 91))
 MERGE_CASES = DATA / "merge_cases.npz"
 TINY = DATA / "tiny_96"
 CARD = ModelCard(
@@ -128,7 +129,7 @@ def write_merges(writer: Writer, rng: np.random.Generator) -> None:
             box = None if hard else Letterbox.fit(tuple(image_size), tuple(canvas_size))
             maps = arrays[f"{i}/category_map"], arrays[f"{i}/instance_map"]
             score, overlap, area = arrays[f"{i}/thresholds"].tolist()
-            rule = MergeRule(score, overlap, area, maps[0].shape, hard, frozenset(range(1, 91)))
+            rule = MergeRule(score, overlap, area, maps[0].shape, hard, THINGS)
             if box is not None:
                 maps = maps[0][: image_size[0], : image_size[1]], maps[1][: image_size[0], : image_size[1]]
             proposals = arrays[f"{i}/logits"], arrays[f"{i}/scores"], arrays[f"{i}/classes"]
@@ -140,7 +141,7 @@ def write_merges(writer: Writer, rng: np.random.Generator) -> None:
         distance = np.hypot(y[..., None] - centers[0], x[..., None] - centers[1]) / rng.uniform(1, 8, count)
         logits = (3 - 3 * distance + rng.normal(0, (0, 0.5, 4, 30)[seed % 4], (12, 16, count))).astype(np.float32)
         scores, classes = rng.uniform(0, 1, count).astype(np.float32), rng.integers(1, 140, count)
-        rule = MergeRule(0.1, (0.3, 0, 0.7)[seed % 3], 20, (96, 128), seed % 7 == 6, frozenset(range(1, 91)))
+        rule = MergeRule(0.1, (0.3, 0, 0.7)[seed % 3], 20, (96, 128), seed % 7 == 6, THINGS, rescale=seed % 5 != 4)
         box = Letterbox.fit(size, (48, 64))
         maps = merge_image(logits, scores, classes, box, rule).maps
         cases.append(merge_case(writer, (logits, scores, classes), rule, box, maps))
@@ -157,7 +158,7 @@ def write_heads(writer: Writer, rng: np.random.Generator) -> None:
         rng.normal(size=(1, 9, 11, depth)).astype(np.float32) for depth in (classes, size, size)
     )
     heatmap[0, :2, :2] = 3.0  # ties
-    found_classes, scores, logits = finish_heads(heatmap, embeddings, pixels, tail, 20)
+    found_classes, scores, logits = finish_heads(heatmap, embeddings, pixels, tail, 20, HeadsRule())
     names = ("tail", "heatmap", "embeddings", "pixels", "classes", "scores", "logits")
     stored = np.frombuffer(tail.to_bytes(), np.uint8)
     arrays = (stored, heatmap[0], embeddings[0], pixels[0], found_classes[0], scores[0], logits[0])

@@ -42,7 +42,10 @@ export interface ModelCard {
   readonly overlapThreshold: number;
   readonly smallAreaThreshold: number;
   readonly hardSigmoid: boolean;
+  /** Masks are merged at the picture's size, else on the canvas as it is. */
+  readonly rescalePredictions: boolean;
   readonly halfPrecision: boolean;
+  /** The label set. Where one has id 0 there are no things: that class is real, and what is left over gets it. */
   readonly categories: readonly Category[];
   readonly source: Readonly<Record<string, string>>;
 }
@@ -62,8 +65,13 @@ export function parseCard(text: string, file: string): ModelCard {
   try {
     if (!isRecord(raw) || !SCHEMAS.includes(schema as number))
       throw new TypeError(`schema ${String(schema).slice(0, 40)}`);
-    return cardOf(raw);
+    const card = cardOf(raw);
+    if (card.level === "heads" && !isPlain(raw.heads)) {
+      throw new MaskConverError(`${file}: heads of several levels are not run here; convert it with --level masks`);
+    }
+    return card;
   } catch (error) {
+    if (error instanceof MaskConverError) throw error;
     const reason = error instanceof TypeError ? error.message : "unexpected content";
     throw new MaskConverError(`${file}: its model card is malformed (${reason}); convert it again`);
   }
@@ -86,6 +94,7 @@ function cardOf(raw: Record<string, unknown>): ModelCard {
     overlapThreshold: number(raw, "overlap_threshold"),
     smallAreaThreshold: number(raw, "small_area_threshold"),
     hardSigmoid: raw.hard_sigmoid === true,
+    rescalePredictions: raw.rescale_predictions !== false,
     halfPrecision: raw.half_precision === true,
     categories: categories(raw.categories),
     source: Object.fromEntries(
@@ -94,9 +103,16 @@ function cardOf(raw: Record<string, unknown>): ModelCard {
   };
 }
 
+/** Whether the way from the heads on is that of a single map, a product and a relu, the only one here. */
+function isPlain(heads: unknown): boolean {
+  if (heads === undefined) return true;
+  const one = isRecord(heads) && Array.isArray(heads.levels) && heads.levels.length === 0;
+  return one && heads.combination === "product" && heads.activation === "relu";
+}
+
 function categories(raw: unknown): Category[] {
   if (!Array.isArray(raw) || raw.length > MAX_SIDE) throw new TypeError("categories");
-  return raw.map((entry: unknown, position) => {
+  const found = raw.map((entry: unknown, position) => {
     const where = `category ${position}`;
     if (!isRecord(entry)) throw new TypeError(where);
     const color = triple(
@@ -104,8 +120,12 @@ function categories(raw: unknown): Category[] {
       `${where} color`,
       (value) => Number.isInteger(value) && value >= 0 && value < 256,
     );
-    return { id: count(entry.id, `${where} id`), name: text(entry, "name"), isThing: entry.is_thing === true, color };
+    const id = entry.id === 0 ? 0 : count(entry.id, `${where} id`);
+    return { id, name: text(entry, "name"), isThing: entry.is_thing === true, color };
   });
+  if (found.some(({ id }) => id === 0) && found.some(({ isThing }) => isThing))
+    throw new TypeError("things beside id 0");
+  return found;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

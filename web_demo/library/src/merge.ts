@@ -27,6 +27,8 @@ export interface MergeRule {
   readonly outputSize: Size;
   /** Merge at the masks' own size with relu6(logit + 3) * 0.16667 for the sigmoid. */
   readonly hardSigmoid: boolean;
+  /** Merge at the picture's size; else on the canvas as it is. */
+  readonly rescalePredictions: boolean;
   /** Ids of the classes whose proposals stay apart; those of every other class melt into one. */
   readonly things: ReadonlySet<number>;
 }
@@ -58,7 +60,7 @@ export function merge(proposals: Proposals, letterbox: Letterbox | null, rule: M
   const scores = Float32Array.from(order, (k) => proposals.scores[k] as number);
   const winners = rule.hardSigmoid
     ? hard(logits, scores, [proposals.height, proposals.width], rule)
-    : soft(logits, scores, [proposals.height, proposals.width], letterbox, rule);
+    : soft(logits, scores, [proposals.height, proposals.width], rule.rescalePredictions ? letterbox : null, rule);
   const categories = Int32Array.from(order, (k, rank) => (winners.kept[rank] ? (proposals.classes[k] as number) : 0));
   const instances = categories.map((id, rank) => (rule.things.has(id) ? rank + 1 : 0));
   const maps = {
@@ -66,7 +68,12 @@ export function merge(proposals: Proposals, letterbox: Letterbox | null, rule: M
     categories: lookUp(categories, winners.ids),
     instances: lookUp(instances, winners.ids),
   };
-  return rule.hardSigmoid && letterbox !== null ? restoreMaps(maps, letterbox) : maps;
+  return onCanvas(rule) && letterbox !== null ? restoreMaps(maps, letterbox) : maps;
+}
+
+/** Whether the merge has the size of masks or canvas, and not that of the picture. */
+export function onCanvas(rule: Pick<MergeRule, "hardSigmoid" | "rescalePredictions">): boolean {
+  return rule.hardSigmoid || !rule.rescalePredictions;
 }
 
 /** Maps of the whole canvas, brought to the image's own size. */

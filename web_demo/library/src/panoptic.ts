@@ -34,7 +34,7 @@ interface Region {
   bottom: number;
 }
 
-/** A thing is an instance of a category, and stuff is a category outside all instances. */
+/** A thing is an instance of a category, and stuff is a category outside all instances; 0 is void if no category has it. */
 export function panopticOf(
   maps: Maps,
   classes: Int32Array,
@@ -43,7 +43,8 @@ export function panopticOf(
 ): Panoptic {
   const width = maps.size[1];
   const stride = maps.instances.reduce((most, value) => Math.max(most, value), 0) + 1;
-  const regions = regionsOf(maps, stride);
+  const zero = categories.some(({ id }) => id === 0);
+  const regions = regionsOf(maps, stride, zero);
   const names = new Map(categories.map((category) => [category.id, category.name]));
   const byRank = scores.slice().sort().reverse();
   const bestOf = (id: number) =>
@@ -51,7 +52,7 @@ export function panopticOf(
   const map = new Int32Array(maps.categories.length);
   for (let i = 0; i < map.length; i++) {
     const category = maps.categories[i] as number;
-    if (category !== 0) map[i] = regions.get(category * stride + (maps.instances[i] as number))?.id ?? 0;
+    if (zero || category !== 0) map[i] = regions.get(category * stride + (maps.instances[i] as number))?.id ?? 0;
   }
   const segments = Array.from(regions, ([key, region]): Segment => {
     const [categoryId, instance] = [Math.floor(key / stride), key % stride];
@@ -70,12 +71,12 @@ export function panopticOf(
 }
 
 /** Regions by key, numbered from 1 in the order of category and instance. */
-function regionsOf({ categories, instances, size }: Maps, stride: number): Map<number, Region> {
+function regionsOf({ categories, instances, size }: Maps, stride: number, zero: boolean): Map<number, Region> {
   const width = size[1];
   const found = new Map<number, Omit<Region, "id">>();
   let [lastKey, last]: [number, Omit<Region, "id"> | undefined] = [-1, undefined];
   for (let i = 0; i < categories.length; i++) {
-    if (categories[i] === 0) continue;
+    if (!zero && categories[i] === 0) continue;
     const key = (categories[i] as number) * stride + (instances[i] as number);
     const [x, y] = [i % width, Math.floor(i / width)];
     if (key !== lastKey || last === undefined) {

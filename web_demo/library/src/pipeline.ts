@@ -3,7 +3,7 @@ import type { ModelCard } from "./card.js";
 import type { Picture } from "./decode.js";
 import { MaskConverError } from "./errors.js";
 import type { Letterbox } from "./letterbox.js";
-import { type Maps, merge, type Proposals, restoreMaps, ruleOf } from "./merge.js";
+import { type Maps, merge, onCanvas, type Proposals, restoreMaps, ruleOf } from "./merge.js";
 import type { ModelFile } from "./model_file.js";
 import { type Panoptic, panopticOf } from "./panoptic.js";
 import { preprocess } from "./preprocess.js";
@@ -86,7 +86,7 @@ function mapsOf(outputs: Outputs, card: ModelCard, letterbox: Letterbox, shown: 
   const [full, reduced] = [letterbox, shown].map(({ imageSize }) =>
     imageSize.reduce((product, side, axis) => product * Math.max(side, card.outputSize[axis as 0 | 1]), 1),
   ) as [number, number];
-  const smallAreaThreshold = card.hardSigmoid ? rule.smallAreaThreshold : (rule.smallAreaThreshold * reduced) / full;
+  const smallAreaThreshold = onCanvas(rule) ? rule.smallAreaThreshold : (rule.smallAreaThreshold * reduced) / full;
   return { maps: merge(proposals, shown, { ...rule, smallAreaThreshold }), classes: classes.data, scores: scores.data };
 }
 

@@ -15,6 +15,7 @@ interface Case {
   rule: Record<"object_mask_threshold" | "overlap_threshold" | "small_area_threshold", number> & {
     output_size: Size;
     hard_sigmoid: boolean;
+    rescale: boolean;
     things: number[];
   };
   categories: Stored<"int32">;
@@ -46,6 +47,7 @@ const ruleOf = ({ rule }: Case): MergeRule => ({
   smallAreaThreshold: rule.small_area_threshold,
   outputSize: rule.output_size,
   hardSigmoid: rule.hard_sigmoid,
+  rescalePredictions: rule.rescale,
   things: new Set(rule.things),
 });
 
@@ -96,4 +98,16 @@ test("no proposal, or only bad numbers, is an empty map", () => {
     expect(new Set(merge(proposals, null, RULE).categories)).toEqual(new Set([0]));
   }
   expect(merge(flat(Number.NaN, [0.9]), null, RULE).categories.length).toBe(32 * 32);
+});
+
+test("category 0 is a class where the label set has it, else void", () => {
+  const maps = { size: [1, 3], categories: Int32Array.of(0, 0, 2), instances: new Int32Array(3) } as const;
+  const road: Category = { id: 0, name: "road", isThing: false, color: [0, 0, 0] };
+  const sky: Category = { ...road, id: 2, name: "sky" };
+  const found = [[road, sky], [sky]].map((set) => panopticOf(maps, Int32Array.of(2), Float32Array.of(0.9), set));
+  expect(found.map(({ map }) => [...map])).toEqual([
+    [1, 1, 2],
+    [0, 0, 1],
+  ]);
+  expect(found.map(({ segments }) => segments.map(({ label }) => label))).toEqual([["sky", "road"], ["sky"]]);
 });

@@ -126,18 +126,31 @@ describe("card", () => {
     expect(refusal(() => read({ schema: 3 }))).toContain("schema 3, newer than this page");
   });
 
-  test.each(Object.keys(card).filter((key) => !["source", "tools", "hard_sigmoid", "half_precision"].includes(key)))(
-    "without a good %s it is refused",
-    (key) => {
-      for (const value of [null, undefined, {}, [], [1, 2, 3, 4], -1, true, "x".repeat(10_000)]) {
-        if (typeof value === "string" && typeof card[key] === "string" && !["level", "input_type"].includes(key))
-          continue;
-        if (value === -1 && key.endsWith("threshold")) continue;
-        if (Array.isArray(value) && value.length === 0 && key === "categories") continue;
-        expect(refusal(() => read({ [key]: value }))).toContain("malformed");
-      }
-    },
-  );
+  const OPTIONAL = ["source", "tools", "hard_sigmoid", "half_precision", "rescale_predictions", "heads"];
+  test.each(Object.keys(card).filter((key) => !OPTIONAL.includes(key)))("without a good %s it is refused", (key) => {
+    for (const value of [null, undefined, {}, [], [1, 2, 3, 4], -1, true, "x".repeat(10_000)]) {
+      if (typeof value === "string" && typeof card[key] === "string" && !["level", "input_type"].includes(key))
+        continue;
+      if (value === -1 && key.endsWith("threshold")) continue;
+      if (Array.isArray(value) && value.length === 0 && key === "categories") continue;
+      expect(refusal(() => read({ [key]: value }))).toContain("malformed");
+    }
+  });
+
+  test("a semantic model has no things, and class 0", () => {
+    const road = { id: 0, name: "road", is_thing: false, color: [1, 2, 3] };
+    const found = read({ categories: [road], rescale_predictions: false });
+    expect([found.categories[0]?.id, found.rescalePredictions]).toEqual([0, false]);
+    expect(refusal(() => read({ categories: [road, { ...road, id: 1, is_thing: true }] }))).toContain("malformed");
+  });
+
+  test("heads of several levels are refused", () => {
+    const rule = { levels: [], combination: "product", activation: "relu" };
+    expect(refusal(() => read({ level: "heads", heads: rule }))).toBeNull();
+    for (const other of [{ levels: [[4, 4]] }, { combination: "sum" }, { activation: "gelu" }, { levels: 3 }]) {
+      expect(refusal(() => read({ level: "heads", heads: { ...rule, ...other } }))).toContain("--level masks");
+    }
+  });
 
   test.each(["", "{", "null", "[]", "7", '"card"', "[".repeat(100_000)])("%.12s is no card", (text) => {
     expect(refusal(() => parseCard(text, "x"))).not.toBeNull();

@@ -5,6 +5,7 @@ import kotlin.math.max
 /**
  * How proposals become segments.
  *
+ * @property rescale merge at the image's size; else on the canvas as it is.
  * @property things whether a class's proposals stay apart, by class id; those of every other class melt into one.
  */
 internal class MergeRule(
@@ -14,6 +15,7 @@ internal class MergeRule(
     val outputSize: Size,
     val hardSigmoid: Boolean,
     val things: BooleanArray,
+    val rescale: Boolean = true,
 ) {
     companion object {
         /** Things come before stuff in class ids, so an id without a category counts as a thing below the last thing's id. */
@@ -23,6 +25,7 @@ internal class MergeRule(
             for (category in card.categories) if (!category.isThing && category.id <= last) things[category.id] = false
             return MergeRule(
                 card.objectMaskThreshold, card.overlapThreshold, card.smallAreaThreshold, card.outputSize, card.hardSigmoid, things,
+                card.rescalePredictions,
             )
         }
     }
@@ -31,7 +34,7 @@ internal class MergeRule(
 /**
  * The panoptic merge of scored mask logits. Buffers are kept from call to call.
  *
- * After [merge], [ids] [h, w] of [size] are ranks of proposals by score, for each of which there are a category (0 for void) and
+ * After [merge], [ids] [h, w] of [size] (the image's, or where the rule says so the masks' or the canvas') are ranks of proposals by score, for each of which there are a category (0 for void) and
  * an instance (1 + the rank for things, 0 for all else).
  */
 internal class Merger(private val rule: MergeRule, private val masks: Size, private val count: Int) {
@@ -57,7 +60,7 @@ internal class Merger(private val rule: MergeRule, private val masks: Size, priv
      */
     fun merge(logits: FloatArray, allScores: FloatArray, classes: IntArray, letterbox: Letterbox?) {
         sort(allScores)
-        if (rule.hardSigmoid) hard(logits) else soft(logits, letterbox)
+        if (rule.hardSigmoid) hard(logits) else soft(logits, letterbox.takeIf { rule.rescale })
         for (rank in 0 until ranks) {
             val category = if (kept[rank]) classes[order[rank]] else 0
             categories[rank] = category

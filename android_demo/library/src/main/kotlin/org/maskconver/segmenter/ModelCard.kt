@@ -38,8 +38,9 @@ enum class InputType { UINT8, PIXELS, FLOAT32 }
  * @property overlapThreshold part of its own mask that a proposal must win to be kept.
  * @property smallAreaThreshold a kept proposal has more pixels than this on the canvas.
  * @property hardSigmoid the merge runs at mask resolution with relu6(x + 3) / 6.
+ * @property rescalePredictions masks are merged at the image's size, else on the canvas as it is.
  * @property halfPrecision the file permits arithmetic in float16.
- * @property categories the label set.
+ * @property categories the label set; where one has id 0 there are no things: that class is real, and what is left over gets it.
  * @property source where the weights come from, such as `checkpoint` and `sha256`.
  * @property tools versions of what wrote the file.
  */
@@ -59,6 +60,7 @@ data class ModelCard(
     val overlapThreshold: Double,
     val smallAreaThreshold: Double,
     val hardSigmoid: Boolean,
+    val rescalePredictions: Boolean,
     val halfPrecision: Boolean,
     val categories: List<Category>,
     val source: Map<String, String>,
@@ -92,7 +94,7 @@ data class ModelCard(
                 )
             }
             return try {
-                read(raw, schema).also(::check)
+                read(raw, schema).also(::check).also { if (it.level == Level.HEADS) checkHeads(raw, file) }
             } catch (error: JSONException) {
                 throw MaskConverException("$file: its model card is malformed (${error.message}); convert it again", error)
             } catch (error: IllegalArgumentException) {
@@ -116,6 +118,7 @@ data class ModelCard(
             overlapThreshold = raw.getDouble("overlap_threshold"),
             smallAreaThreshold = raw.getDouble("small_area_threshold"),
             hardSigmoid = raw.getBoolean("hard_sigmoid"),
+            rescalePredictions = raw.optBoolean("rescale_predictions", true),
             halfPrecision = schema > 1 && raw.getBoolean("half_precision"),
             categories = raw.getJSONArray("categories").let { all -> List(all.length()) { category(all.getJSONObject(it)) } },
             source = texts(raw.getJSONObject("source")),
@@ -130,6 +133,15 @@ data class ModelCard(
             require(sizes.all { it in 1..LARGEST }) { "sizes $sizes" }
             require(card.mean.size == 3 && card.std.size == 3 && card.std.all { it > 0 }) { "mean ${card.mean}, std ${card.std}" }
             require(card.categories.all { it.id in 0..LARGEST }) { "a category's id is not in 0..$LARGEST" }
+            require(card.categories.none { it.id == 0 } || card.categories.none { it.isThing }) { "things beside id 0" }
+        }
+
+        /** Behind heads of a single map come a product and a relu; there is no other way here. */
+        private fun checkHeads(raw: JSONObject, file: String) {
+            val heads = raw.optJSONObject("heads") ?: return
+            val plain = heads.getJSONArray("levels").length() == 0 &&
+                heads.getString("combination") == "product" && heads.getString("activation") == "relu"
+            if (!plain) throw MaskConverException("$file: heads of several levels are not run here; convert it with --level masks")
         }
 
         private fun category(raw: JSONObject): Category {

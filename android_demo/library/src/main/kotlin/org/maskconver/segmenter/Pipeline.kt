@@ -107,8 +107,9 @@ internal class Pipeline(private val model: ModelFile, options: Options) : Closea
         fun segments(logits: FloatArray, letterbox: Letterbox, map: IntArray): List<Segment> {
             merger.merge(logits, scores, classes, letterbox)
             for (rank in 0 until merger.ranks) keys[rank] = SegmentFinder.key(merger.categories[rank], merger.instances[rank])
-            val rows = if (card.hardSigmoid) letterbox.rows(masks.height) else null
-            val columns = if (card.hardSigmoid) letterbox.columns(masks.width) else null
+            val onCanvas = card.hardSigmoid || !card.rescalePredictions
+            val rows = if (onCanvas) letterbox.rows(merger.size.height) else null
+            val columns = if (onCanvas) letterbox.columns(merger.size.width) else null
             val width = merger.size.width
             val read = SegmentFinder.Rows { row, into ->
                 val start = (rows?.get(row) ?: row) * width

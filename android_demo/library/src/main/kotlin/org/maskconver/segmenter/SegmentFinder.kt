@@ -11,9 +11,10 @@ import kotlin.math.min
  */
 internal class SegmentFinder(private val categories: List<Category>) {
     private val names = categories.associate { it.id to it.name }
+    private val zeroIsVoid = 0 !in names
     private var keys = LongArray(0)
 
-    /** One row's segments: `category shl 32 or instance` of each pixel, or less than `1 shl 32` for void. */
+    /** One row's segments: `category shl 32 or instance` of each pixel, or less than `1 shl 32` for void or category 0. */
     fun interface Rows {
         fun read(row: Int, into: LongArray)
     }
@@ -60,7 +61,7 @@ internal class SegmentFinder(private val categories: List<Category>) {
             val key = keys[first]
             var end = first + 1
             while (end < width && keys[end] == key) end++
-            val segment = if (key < 1L shl 32) null else found.getOrPut(key) { Found(key, found.size + 1) }
+            val segment = if (zeroIsVoid && key < 1L shl 32) null else found.getOrPut(key) { Found(key, found.size + 1) }
             segment?.add(row, first, end)
             map.fill(segment?.place ?: 0, row * width + first, row * width + end)
             first = end

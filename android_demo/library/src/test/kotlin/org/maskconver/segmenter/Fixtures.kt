@@ -22,7 +22,8 @@ object Fixtures {
         name = "test", level = Level.MASKS, target = "cpu", recipe = "float32", inputSize = canvas, inputType = inputType,
         mean = listOf(123.675f, 116.28f, 103.53f), std = listOf(58.395f, 57.12f, 57.375f), outputSize = canvas,
         numInstances = 1, numClasses = 1, objectMaskThreshold = 0.1, overlapThreshold = 0.5, smallAreaThreshold = 0.0,
-        hardSigmoid = false, halfPrecision = false, categories = emptyList(), source = emptyMap(), tools = emptyMap(),
+        hardSigmoid = false, rescalePredictions = true, halfPrecision = false, categories = emptyList(), source = emptyMap(),
+        tools = emptyMap(),
     )
 
     /** Loads the libraries that stand for Android's C library, so that the runtime's own can be loaded. */

@@ -6,6 +6,7 @@ import java.io.InputStream
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.util.Random
+import org.json.JSONArray
 import org.json.JSONObject
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
@@ -194,6 +195,21 @@ class HostileModelTest {
         assertEquals(InputType.PIXELS, card.inputType)
         second.remove("half_precision")
         assertThrows(MaskConverException::class.java) { ModelCard.fromJson(second.toString(), "new.tflite") }
+    }
+
+    @Test
+    fun semanticCardsHaveNoThingsAndMultiScaleHeadsAreRefused() {
+        val raw = JSONObject(String(GraphCheck(ByteBuffer.wrap(sound).order(ByteOrder.LITTLE_ENDIAN)).metadata(ModelCard.KEY)!!))
+        val road = JSONObject("""{"id": 0, "name": "road", "is_thing": false, "color": [1, 2, 3]}""")
+        raw.put("categories", JSONArray(listOf(road))).put("rescale_predictions", false)
+        val card = ModelCard.fromJson(raw.toString(), "new.tflite")
+        assertEquals(listOf(0), card.categories.map { it.id })
+        assertEquals(false, card.rescalePredictions)
+        raw.put("level", "heads").put("heads", JSONObject("""{"levels": [[4, 4], [2, 2]], "combination": "sum", "activation": "gelu"}"""))
+        val refused = assertThrows(MaskConverException::class.java) { ModelCard.fromJson(raw.toString(), "new.tflite") }
+        assertEquals("new.tflite: heads of several levels are not run here; convert it with --level masks", refused.message)
+        road.put("is_thing", true)
+        assertThrows(MaskConverException::class.java) { ModelCard.fromJson(raw.toString(), "new.tflite") }
     }
 
     companion object {

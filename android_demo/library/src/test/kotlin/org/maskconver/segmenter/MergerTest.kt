@@ -50,7 +50,8 @@ class MergerTest {
             val expected = case(arrays, "$i/maps")
             val size = Size(expected.shape[1], expected.shape[2])
             val hard = case(arrays, "$i/hard").ints()[0] != 0
-            val rule = MergeRule(0.1, 0.3, 20.0, Size(96, 128), hard, BooleanArray(6) { it > 0 })
+            val onCanvas = hard || case(arrays, "$i/rescale").ints()[0] == 0
+            val rule = MergeRule(0.1, 0.3, 20.0, Size(96, 128), hard, BooleanArray(6) { it > 0 }, rescale = hard || !onCanvas)
             val merger = Merger(rule, Size(12, 16), 12)
             val letterbox = Letterbox.fit(size, Size(48, 64))
             repeat(2) {
@@ -58,12 +59,24 @@ class MergerTest {
                 merger.merge(logits, scores, case(arrays, "$i/classes").ints(), letterbox)
             }
             val (categories, instances) = maps(merger)
-            val rows = if (hard) letterbox.rows(12) else IntArray(size.height) { it }
-            val columns = if (hard) letterbox.columns(16) else IntArray(size.width) { it }
+            val rows = if (onCanvas) letterbox.rows(merger.size.height) else IntArray(size.height) { it }
+            val columns = if (onCanvas) letterbox.columns(merger.size.width) else IntArray(size.width) { it }
             val at = rows.flatMap { row -> columns.map { row * merger.size.width + it } }
             val count = size.height * size.width
             assertArrayEquals("case $i $size", expected.ints().copyOf(count), at.map { categories[it] }.toIntArray())
             assertArrayEquals("case $i $size", expected.ints().copyOfRange(count, 2 * count), at.map { instances[it] }.toIntArray())
+        }
+    }
+
+    @Test
+    fun category0IsAClassWhereTheLabelSetHasIt() {
+        val categories = listOf(Category(0, "road", false, 0), Category(2, "sky", false, 0))
+        for ((labels, expected) in listOf(categories to listOf("road", "sky"), categories.drop(1) to listOf("sky"))) {
+            val read = SegmentFinder.Rows { _, into -> for (i in into.indices) into[i] = SegmentFinder.key(if (i < 2) 0 else 2, 0) }
+            val map = IntArray(6)
+            val found = SegmentFinder(labels).find(2, 3, read, map, floatArrayOf(0.9f), intArrayOf(2))
+            assertEquals(expected, found.sortedBy { it.id }.map { it.label })
+            assertEquals(if (labels.size == 2) listOf(1, 1, 2) else listOf(0, 0, 1), map.take(3))
         }
     }
 
