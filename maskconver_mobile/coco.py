@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import read_json
-from maskconver_mobile.image import open_image
+from maskconver_mobile.image_file import open_image
 from maskconver_mobile.labels import parse_flag
 
 if TYPE_CHECKING:

@@ -33,6 +33,9 @@ def draw_overlay(
     segments: Sequence["Segment"],
     categories: Sequence[Category],
     alpha: float,
+    *,
+    boxes: bool = False,
+    labels: bool = True,
 ) -> Pixels:
     """Colours, outlines, and a label for each segment with room for one.
 
@@ -42,6 +45,8 @@ def draw_overlay(
         segments: whose ids stand in the map; earlier ones get their label first.
         categories: give the colours; things of one category differ a little.
         alpha: opacity of the colours, 0..1.
+        boxes: around things, in their colors.
+        labels: in segments with room for one.
 
     Returns:
         uint8 [h, w, 3], a new image.
@@ -54,16 +59,24 @@ def draw_overlay(
     canvas: Pixels = np.where((panoptic_map == 0)[:, :, None], image, tinted).astype(np.uint8)
     unit = max(1.0, min(image.shape[:2]) / 480)
     canvas[_outlines(panoptic_map, round(unit))] = _WHITE
-    _draw_labels(canvas, panoptic_map, segments, colors)
+    if boxes:
+        for thing in (s for s in segments if s.is_thing):
+            x, y, width, height = thing.bbox
+            cv2.rectangle(canvas, (x, y), (x + width - 1, y + height - 1), colors[thing.id], round(2 * unit))
+    if labels:
+        _draw_labels(canvas, panoptic_map, segments, colors)
     return canvas
 
 
 def segment_colors(segments: Sequence["Segment"], categories: Sequence[Category]) -> dict[int, Color]:
-    """RGB by segment id: the category's colour for its first segment, and variations of it for the others."""
+    """RGB by segment id: the category's colour for its lowest id, and variations of it for the others.
+
+    The order of the segments, which is that of their scores, plays no part.
+    """
     bases = {c.id: c.color for c in categories}
     seen: Counter[int] = Counter()
     colors = {}
-    for segment in segments:
+    for segment in sorted(segments, key=lambda s: s.id):
         base = bases.get(segment.category_id, color_of(segment.category_id))
         colors[segment.id] = _vary(base, seen[segment.category_id])
         seen[segment.category_id] += 1
