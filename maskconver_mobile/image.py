@@ -3,7 +3,6 @@
 import io
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, get_args
@@ -11,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
@@ -21,8 +20,8 @@ from maskconver_mobile.image_file import (
     decoding,
     note,
     open_picture,
+    orientation,
     whole_jpeg,
-    without_warnings,
 )
 
 
@@ -38,7 +37,7 @@ ImageSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
 ColorOrder = Literal["rgb", "bgr"]
 
 
-def load_image(source: ImageSource, color: ColorOrder = "rgb") -> Pixels:
+def load_image(source: ImageSource, color: ColorOrder = "rgb", *, upright: bool = True) -> Pixels:
     """Decode an image to RGB, upright.
 
     Files, bytes and PIL images are turned as their EXIF orientation says. 16-bit grey is scaled to 8 bits. Transparent
@@ -49,6 +48,7 @@ def load_image(source: ImageSource, color: ColorOrder = "rgb") -> Pixels:
             uint8 array: grey [h, w] or [h, w, 1], RGB [h, w, 3], RGBA [h, w, 4].
         color: order of an array's channels. OpenCV's arrays are "bgr", of `cv2.imread` as of a camera; all other
             sources say themselves what they are.
+        upright: False leaves the pixels as they are stored, whatever the EXIF orientation.
 
     Returns:
         uint8 [h, w, 3] RGB, a copy of its own.
@@ -67,13 +67,13 @@ def load_image(source: ImageSource, color: ColorOrder = "rgb") -> Pixels:
     if isinstance(source, Image.Image):
         with decoding("PIL image"):
             check_size(source, "PIL image")
-            return _from_pil(source, "PIL image")
+            return _from_pil(source, "PIL image", upright)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _from_file(io.BytesIO(source), f"image of {memoryview(source).nbytes} bytes")
+        return _from_file(io.BytesIO(source), f"image of {memoryview(source).nbytes} bytes", upright)
     if isinstance(source, str | os.PathLike):
-        return _from_path(os.fsdecode(source))
+        return _from_path(os.fsdecode(source), upright)
     if hasattr(source, "read"):
-        return _from_stream(source)
+        return _from_stream(source, upright)
     raise MaskConverError(
         f"an image of type {type(source).__name__}: expected a path, bytes, a file object, a PIL image or a uint8 "
         "array [h, w, 3]"
@@ -214,28 +214,28 @@ def encode_png(image: Pixels) -> bytes:
     return encoded.tobytes()
 
 
-def _from_path(path: str) -> Pixels:
+def _from_path(path: str, upright: bool) -> Pixels:
     path = os.path.expanduser(path)
     if os.path.isdir(path):
         raise MaskConverError(f"{path}: is a folder; expected an image file")
     if not os.path.isfile(path):
         raise MaskConverError(f"{path}: no such image file")
-    return _from_file(Path(path), path)
+    return _from_file(Path(path), path, upright)
 
 
-def _from_stream(stream: Readable) -> Pixels:
+def _from_stream(stream: Readable, upright: bool) -> Pixels:
     content = stream.read(MAX_FILE_BYTES)
     name = str(getattr(stream, "name", "image stream"))
     if not isinstance(content, bytes):
         raise MaskConverError(f"{name}: gives {type(content).__name__}; open it in binary mode, as in open(path, 'rb')")
-    return _from_file(io.BytesIO(content), name)
+    return _from_file(io.BytesIO(content), name, upright)
 
 
-def _from_file(file: Path | io.BytesIO, name: str) -> Pixels:
+def _from_file(file: Path | io.BytesIO, name: str, upright: bool) -> Pixels:
     with decoding(name):
         try:
             with open_picture(file, name) as image:
-                return _from_pil(image, name)
+                return _from_pil(image, name, upright)
         except OSError as error:
             if "truncated" not in str(error):
                 raise
@@ -243,15 +243,15 @@ def _from_file(file: Path | io.BytesIO, name: str) -> Pixels:
             if whole is None:
                 raise
         with open_picture(io.BytesIO(whole), name) as image:
-            pixels = _from_pil(image, name)
+            pixels = _from_pil(image, name, upright)
         note(f"{name}: lacks its last bytes; read without them")
         return pixels
 
 
-def _from_pil(image: Image.Image, name: str) -> Pixels:
+def _from_pil(image: Image.Image, name: str, upright: bool) -> Pixels:
     pixels = _to_rgb(image, name)
-    with suppress(Exception), without_warnings():  # a photo with damaged EXIF is still a photo
-        pixels = _UPRIGHT[image.getexif().get(ExifTags.Base.Orientation, 1)](pixels)
+    if upright:
+        pixels = _UPRIGHT[orientation(image)](pixels)
     pixels = np.ascontiguousarray(pixels)
     return pixels if pixels.flags.writeable else pixels.copy()  # Pillow hands out views of immutable bytes
 

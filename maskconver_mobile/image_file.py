@@ -5,13 +5,13 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError, features
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError, features
 
 from maskconver_mobile.errors import MaskConverError, MaskConverWarning
 
@@ -77,6 +77,24 @@ def open_image(file: File, name: str, formats: tuple[str, ...], max_pixels: int 
     with opened as image:
         check_size(image, name, max_pixels)
         yield image
+
+
+def orientation(image: Image.Image) -> int:
+    """How an image is to be turned, 1 to 8 as in EXIF; 1, as it is, where that is not said or damaged."""
+    with suppress(Exception), without_warnings():  # a photo with damaged EXIF is still a photo
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return found if found in range(1, 9) else 1
+    return 1
+
+
+def stored_size(path: Path) -> tuple[int, int, bool]:
+    """Width and height of an image file as it is stored, and whether EXIF turns it by a quarter; from its header.
+
+    Raises:
+        MaskConverError: it is no image.
+    """
+    with decoding(str(path)), open_picture(path, str(path)) as image:
+        return *image.size, orientation(image) > 4
 
 
 def check_size(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> None:

@@ -133,6 +133,7 @@ def evaluate(
     workers: int = 1,
     num_threads: int = 1,
     stable: bool = False,
+    ignore_exif: bool = False,
     on_image: Callable[[], None] = lambda: None,
 ) -> "list[Evaluation]":
     """Panoptic quality of models on annotated images, and how far the others are from the first.
@@ -146,6 +147,7 @@ def evaluate(
         workers: processes that share the images; a script must guard its entry by `if __name__ == "__main__":`.
         num_threads: threads of each process's runtime.
         stable: agreement on stable pixels too, which takes six more runs of the first model per image.
+        ignore_exif: take images as they are stored; without it, only where the annotations' sizes fit no other way.
         on_image: called after each image, for progress.
 
     Raises:
@@ -156,7 +158,13 @@ def evaluate(
 
     truth = read_ground_truth(_paths(images), _paths(annotations), _paths(panoptic_dirs), limit=limit)
     return evaluation.evaluate(
-        _paths(models), truth, workers=workers, num_threads=num_threads, stable=stable, on_image=on_image
+        _paths(models),
+        truth,
+        workers=workers,
+        num_threads=num_threads,
+        stable=stable,
+        ignore_exif=ignore_exif,
+        on_image=on_image,
     )
 
 
