@@ -117,7 +117,10 @@ def _draw_labels(
         (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, stroke)
         margin = text_height // 2
         box_width, box_height = text_width + 2 * margin, text_height + baseline + margin
-        x, y, radius = _innermost((small == segment.id).astype(np.uint8))
+        mask = (small == segment.id).astype(np.uint8)
+        if segment.is_thing:
+            mask = _without_head(mask)
+        x, y, radius = _innermost(mask)
         if radius * step < 0.6 * box_height or segment.area < box_width * box_height:
             continue
         left = int(np.clip(x * step - box_width // 2, 0, max(0, width - box_width)))
@@ -135,6 +138,14 @@ def _drawable(label: str) -> str:
     """In letters that OpenCV's font has; its releases draw others in ways of their own."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", label) if not unicodedata.combining(c))
     return plain.encode("ascii", "replace").decode()
+
+
+def _without_head(mask: Pixels) -> Pixels:
+    """A mask without the upper third of its rows, where faces are."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if len(rows):
+        mask[: rows[0] + (rows[-1] + 1 - rows[0]) // 3] = 0
+    return mask
 
 
 def _innermost(mask: Pixels) -> tuple[int, int, float]:
