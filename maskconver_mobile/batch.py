@@ -78,22 +78,25 @@ def without_results(paths: Sequence[Path], output: Path) -> list[Path]:
 def result_names(paths: Sequence[Path]) -> dict[Path, str]:
     """What the results of images are called: the image's name, with as many of its folders as tell it from others.
 
+    The name goes without its suffix where that alone does not tell two images of one folder apart.
+
     Raises:
-        MaskConverError: two images of one folder differ by their suffix alone.
+        MaskConverError: two images would still have results of one name.
     """
+    places = {path: os.path.abspath(path.with_suffix("")) for path in dict.fromkeys(paths)}
+    counts = Counter(places.values())
+    places = {path: place if counts[place] == 1 else os.path.abspath(path) for path, place in places.items()}
     by_place: dict[str, Path] = {}
-    for path in paths:
-        other = by_place.setdefault(os.path.abspath(path.with_suffix("")), path)
+    by_name = defaultdict(list)
+    for path, place in places.items():
+        other = by_place.setdefault(place, path)
         if other != path:
             raise MaskConverError(f"{path} and {other}: their results would have the same name; segment them apart")
-    by_stem = defaultdict(list)
-    for place, path in by_place.items():
-        by_stem[path.stem].append(place)
-    names = {}
-    for stem, places in by_stem.items():
-        found = dict.fromkeys(places, stem) if len(places) == 1 else distinct_names(places)
-        names.update({by_place[place]: found[place].lstrip(os.sep) for place in places})
-    return {path: names[path] for path in paths}
+        by_name[os.path.basename(place)].append(place)
+    names: dict[str, str] = {}
+    for name, alike in by_name.items():
+        names |= dict.fromkeys(alike, name) if len(alike) == 1 else distinct_names(alike)
+    return {path: names[place].lstrip(os.sep) for path, place in places.items()}
 
 
 def image_ids(paths: Sequence[Path]) -> dict[Path, int | str]:
@@ -141,7 +144,7 @@ def segment_files(
         done: annotations of an earlier call (see `earlier_results`) by file name, whose images are passed over.
 
     Raises:
-        MaskConverError: two images of one folder differ by their suffix alone, or the output cannot be written.
+        MaskConverError: two images would have results of one name, or the output cannot be written.
     """
     names, ids, done = result_names(paths), image_ids(paths), done or {}
     annotations, failed = list(done.values()), []

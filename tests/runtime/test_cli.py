@@ -16,7 +16,7 @@ from models import DEMO_CONFIG, TINY
 from PIL import Image
 from terminals import on_terminal
 
-from maskconver_mobile.batch import find_images, image_ids
+from maskconver_mobile.batch import find_images, image_ids, result_names
 from maskconver_mobile.cli import VERBS
 from maskconver_mobile.coco import read_ids
 from maskconver_mobile.segmenter import DEFAULT_MODEL
@@ -123,10 +123,14 @@ def test_a_second_run_does_not_segment_its_own_results(tmp_path: Path) -> None:
     )
 
 
-def test_images_of_one_name_are_refused_only_where_results_are_written(tmp_path: Path) -> None:
-    for suffix in ("png", "jpg"):
-        Image.open(PHOTO).resize((60, 60)).save(tmp_path / f"a.{suffix}")
-    assert len(find_images([str(tmp_path)])) == 2
+def test_images_that_differ_by_their_suffix_keep_it(tmp_path: Path) -> None:
+    """As phones write IMG_1.HEIC beside IMG_1.JPG."""
+    for name in ("7.png", "7.jpg", "8.png"):
+        Image.open(PHOTO).resize((60, 60)).save(tmp_path / name)
+    found = find_images([str(tmp_path)])
+    assert result_names(found) == dict(zip(found, ("7.jpg", "7.png", "8"), strict=True))
+    assert list(image_ids(found).values()) == ["7.jpg", "7.png", 8]
+    Image.open(PHOTO).resize((60, 60)).save(tmp_path / "7.png.png")
     fails("segment", DEFAULT_MODEL, tmp_path, "--output", tmp_path / "out", message="would have the same name")
 
 
