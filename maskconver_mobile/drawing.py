@@ -4,7 +4,7 @@ import colorsys
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -52,13 +52,12 @@ def draw_overlay(
         uint8 [h, w, 3], a new image.
     """
     colors = segment_colors(segments, categories)
-    table = np.zeros((max(colors, default=0) + 1, 3), np.uint8)
-    for segment_id, color in colors.items():
-        table[segment_id] = color
-    tinted = cv2.addWeighted(image, 1 - alpha, table.take(panoptic_map, axis=0), alpha, 0)
-    canvas: Pixels = np.where((panoptic_map == 0)[:, :, None], image, tinted).astype(np.uint8)
+    ids = panoptic_map.astype(np.uint8 if panoptic_map.max(initial=0) < 256 else np.uint16)
+    canvas = np.asarray(cv2.addWeighted(image, 1 - alpha, _painted(ids, colors), alpha, 0), np.uint8)
+    cv2.copyTo(image, (ids == 0).view(np.uint8), canvas)
     unit = max(1.0, min(image.shape[:2]) / 480)
-    canvas[_outlines(panoptic_map, round(unit))] = _WHITE
+    edges = _outlines(ids, round(unit))
+    cv2.bitwise_or(canvas, cv2.merge([edges, edges, edges]), canvas)  # of white all bits are set
     if boxes:
         for thing in (s for s in segments if s.is_thing):
             x, y, width, height = thing.bbox
@@ -94,13 +93,25 @@ def _vary(color: Color, step: int) -> Color:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _outlines(panoptic_map: NDArray[np.int32], thickness: int) -> NDArray[np.bool_]:
-    edges: Pixels = np.zeros(panoptic_map.shape, np.uint8)
-    edges[:, 1:] |= panoptic_map[:, 1:] != panoptic_map[:, :-1]
-    edges[1:] |= panoptic_map[1:] != panoptic_map[:-1]
+def _painted(ids: NDArray[np.unsignedinteger[Any]], colors: dict[int, Color]) -> Pixels:
+    """The colors of the segments, uint8 [h, w, 3]."""
+    table = np.zeros((max(256, max(colors, default=0) + 1), 3), np.uint8)
+    for segment_id, color in colors.items():
+        table[segment_id] = color
+    if ids.dtype == np.uint8:
+        return np.asarray(cv2.applyColorMap(ids, table[:, None]), np.uint8)
+    return table.take(ids, axis=0)
+
+
+def _outlines(ids: NDArray[np.unsignedinteger[Any]], thickness: int) -> Pixels:
+    """255 where another segment begins, 0 elsewhere."""
+    edges: Pixels = np.zeros(ids.shape, np.uint8)
+    edges[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    edges[1:] |= ids[1:] != ids[:-1]
+    edges *= 255
     if thickness > 1:
         cv2.dilate(edges, np.ones((thickness, thickness), np.uint8), edges)
-    return edges.view(np.bool_)
+    return edges
 
 
 def _draw_labels(

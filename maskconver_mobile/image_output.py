@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import cv2
 from PIL import Image
 
 from maskconver_mobile.errors import MaskConverError
@@ -17,6 +18,9 @@ FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
+
+QUALITY = 90
+MAX_JPEG_SIDE = 65_500
 
 
 def check_suffix(path: Path) -> None:
@@ -39,9 +43,12 @@ def encode_image(image: Pixels, path: Path) -> bytes:
     format = FORMATS[path.suffix.lower()]
     if format == "PNG":
         return encode_png(image)
+    if format == "JPEG" and max(image.shape) <= MAX_JPEG_SIDE:  # OpenCV takes a third of Pillow's time
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
     encoded = io.BytesIO()
     try:
-        Image.fromarray(image).save(encoded, format, quality=90)
+        Image.fromarray(image).save(encoded, format, quality=QUALITY)
     except (OSError, ValueError) as error:
         raise MaskConverError(f"{path}: cannot be encoded ({error}); save it as .png") from error
     return encoded.getvalue()
