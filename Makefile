@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo phone test fast-test lint types check parity results clean
+.PHONY: demo phone test fast-test lint types check lowest parity results clean
 
 demo: $(VENV)/.convert
 	$(BIN)/maskconver-mobile demo --output out
@@ -29,6 +29,13 @@ types: $(VENV)/.dev
 	cd $(VENV) && bin/mypy --strict --config-file ../pyproject.toml ../benchmarks/pages/*.py
 
 check: lint types test
+
+# Whether the lowest versions that setup.py allows do.
+lowest:
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	$(PYTHON) tests/lowest.py > $(VENV)-lowest/versions.txt
+	$(VENV)-lowest/bin/pip install --quiet --constraint $(VENV)-lowest/versions.txt .
+	$(VENV)-lowest/bin/python tests/lowest.py try
 
 parity: $(VENV)/.dev
 	$(BIN)/python tests/parity.py
@@ -55,7 +62,7 @@ $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info web_demo/dist web_demo/out web_demo/library/dist web_demo/node_modules
+	rm -rf $(VENV) $(VENV)-lowest build dist out *.egg-info web_demo/dist web_demo/out web_demo/library/dist web_demo/node_modules
 
 # The Android app, from Maven Central and Debian alone; ABIS="arm64-v8a armeabi-v7a" adds older phones.
 ABIS ?= arm64-v8a

@@ -18,9 +18,10 @@ RUNTIME = [
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 ADB = ["adbutils>=2.8"]
 WEB = ["cryptography>=42", "segno>=1.6"]
+HEIF = ["pillow-heif>=0.18"]
 CONVERT = ["PyYAML>=6.0", "tensorflow>=2.21,<2.22"]
 QUANTIZE = [*CONVERT, "litert-quantizer>=0.11,<0.12"]
-TEST = [*ADB, *WEB, *QUANTIZE, *ONNX, "pytest>=8.0"]
+TEST = [*ADB, *WEB, *HEIF, *QUANTIZE, *ONNX, "pycocotools>=2.0.8", "pytest>=8.0", "supervision>=0.31"]
 DEV = [*TEST, "mypy>=1.15", "ruff>=0.12", "tf2onnx>=1.17", "types-PyYAML"]
 
 
@@ -59,6 +60,6 @@ setup(
     cmdclass={"build_py": CleanBuild},
     install_requires=RUNTIME,
     extras_require={"adb": ADB, "onnx": ONNX, "convert": CONVERT, "quantize": QUANTIZE, "test": TEST, "dev": DEV}
-    | {"web": WEB},
+    | {"heif": HEIF, "web": WEB},
     entry_points={"console_scripts": ["maskconver-mobile=maskconver_mobile.cli:main"]},
 )

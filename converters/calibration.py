@@ -10,10 +10,10 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from maskconver_mobile.batch import IMAGE_SUFFIXES
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.image import load_image, preprocess
+from maskconver_mobile.image_file import images_in
 from maskconver_mobile.runtimes import default_threads
 
 Tensor = NDArray[np.generic]
@@ -41,7 +41,7 @@ def choose_images(folder: Path, count: int) -> list[Path]:
     """
     if not folder.is_dir():
         raise MaskConverError(f"{folder}: no such folder; calibration needs a folder of images like those of later use")
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    images = images_in(folder)
     if not images:
         raise MaskConverError(f"{folder}: no images in this folder; calibration needs some like those of later use")
     return [images[i * len(images) // count] for i in range(count)] if count < len(images) else images

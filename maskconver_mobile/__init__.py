@@ -4,6 +4,8 @@
     result = segment("photo.jpg")
     result.save("overlay.png")
 
+OpenCV's arrays are BGR: `segment(frame, color="bgr")`.
+
 Names are resolved on first use, so that importing the package (as the command line does) costs nothing.
 """
 
@@ -11,19 +13,49 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from maskconver_mobile.errors import MaskConverError
+    from maskconver_mobile.benchmarks.host_session import HostOptions
+    from maskconver_mobile.card import Category, ModelCard
+    from maskconver_mobile.converters.spec import GraphSpec
+    from maskconver_mobile.errors import MaskConverError, MaskConverWarning
+    from maskconver_mobile.image import ImageSource
     from maskconver_mobile.panoptic import PanopticResult, Segment
     from maskconver_mobile.segmenter import Segmenter, segment
+    from maskconver_mobile.verbs import benchmark, compare, convert, evaluate, inspect, quantize
 
-__all__ = ["MaskConverError", "PanopticResult", "Segment", "Segmenter", "segment"]
+__all__ = [
+    "Category",
+    "GraphSpec",
+    "HostOptions",
+    "ImageSource",
+    "MaskConverError",
+    "MaskConverWarning",
+    "ModelCard",
+    "PanopticResult",
+    "Segment",
+    "Segmenter",
+    "benchmark",
+    "compare",
+    "convert",
+    "evaluate",
+    "inspect",
+    "quantize",
+    "segment",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Category": "card",
+    "GraphSpec": "converters.spec",
+    "HostOptions": "benchmarks.host_session",
+    "ImageSource": "image",
     "MaskConverError": "errors",
+    "MaskConverWarning": "errors",
+    "ModelCard": "card",
     "PanopticResult": "panoptic",
     "Segment": "panoptic",
     "Segmenter": "segmenter",
     "segment": "segmenter",
+    **dict.fromkeys(("benchmark", "compare", "convert", "evaluate", "inspect", "quantize"), "verbs"),
 }
 
 
@@ -31,3 +63,7 @@ def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import read_json
-from maskconver_mobile.image import open_image
+from maskconver_mobile.image_file import open_image
 from maskconver_mobile.labels import parse_flag
 
 if TYPE_CHECKING:
@@ -83,17 +83,24 @@ class Annotation:
         """Read the PNG.
 
         Raises:
-            MaskConverError: it is missing, unreadable or no 8-bit RGB PNG.
+            MaskConverError: see `read_ids`.
         """
         return SegmentMap(str(self.png), read_ids(self.png), self.segments)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image file and the truth about it."""
+    """An image file and the truth about it.
+
+    Attributes:
+        image: the file.
+        truth: what is in it.
+        size: (width, height) that the annotations state.
+    """
 
     image: Path
     truth: Annotation
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,13 +169,15 @@ def read_ids(path: Path) -> NDArray[np.int32]:
     """The segment ids of a panoptic PNG, int32 [h, w]: red + 256 green + 65536 blue.
 
     Raises:
-        MaskConverError: the file is missing, unreadable or no 8-bit RGB PNG.
+        MaskConverError: the file is missing, unreadable or no 8-bit RGB PNG, or not opaque.
     """
     try:
         with open_image(path, str(path), ("PNG",)) as png:
-            if png.mode != "RGB":
+            if png.mode not in ("RGB", "RGBA"):
                 raise MaskConverError(f"{path}: a panoptic PNG is 8-bit RGB and this one is {png.mode}; write it again")
             rgb = np.asarray(png, dtype=np.uint8)
+        if rgb.shape[2] == 4 and rgb[..., 3].min(initial=255) < 255:
+            raise MaskConverError(f"{path}: a panoptic PNG is opaque and this one is not; write it again as RGB")
     except FileNotFoundError as error:
         raise MaskConverError(f"{path}: no such panoptic PNG; check the panoptic folder") from error
     except (OSError, SyntaxError, ValueError) as error:
@@ -185,6 +194,7 @@ def _read_set(images: Path, annotations: Path, panoptic_dir: Path) -> GroundTrut
     try:
         labels = tuple(_label(c) for c in raw["categories"])
         names = [(_image_id(i["id"]), _below(images, i["file_name"])) for i in raw["images"]]
+        sizes = {_image_id(i["id"]): _size(i) for i in raw["images"]}
         truths = _annotations(raw, panoptic_dir)
     except (KeyError, TypeError, ValueError) as error:
         raise _malformed(annotations, error) from error
@@ -200,7 +210,7 @@ def _read_set(images: Path, annotations: Path, panoptic_dir: Path) -> GroundTrut
                     f"{annotations}: segment {segment.id} of {truth.png.name} has category "
                     f"{segment.category_id}, which its categories lack; add it there"
                 )
-    return GroundTruth(labels, tuple(Sample(files[truth.image_id], truth) for truth in truths))
+    return GroundTruth(labels, tuple(Sample(files[t.image_id], t, sizes[t.image_id]) for t in truths))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -215,14 +225,30 @@ def _label(raw: dict[str, Any]) -> Label:
 
 
 def _annotations(raw: dict[str, Any], panoptic_dir: Path) -> tuple[Annotation, ...]:
-    return tuple(
-        Annotation(
-            _image_id(a["image_id"]),
-            _below(panoptic_dir, a["file_name"]),
-            tuple(_segment(s) for s in a["segments_info"]),
-        )
-        for a in raw["annotations"]
-    )
+    return tuple(_annotation(a, panoptic_dir, place) for place, a in enumerate(raw["annotations"]))
+
+
+def _annotation(raw: dict[str, Any], panoptic_dir: Path, place: int) -> Annotation:
+    where = f"annotation {place}"
+    try:
+        image_id = _image_id(raw["image_id"])
+        where = f"image_id {image_id!r}"
+        png, segments = _below(panoptic_dir, raw["file_name"]), []
+        for number, segment in enumerate(raw["segments_info"]):
+            where = (
+                f"image_id {image_id!r}, segment {segment.get('id', number) if isinstance(segment, dict) else number}"
+            )
+            segments.append(_segment(segment))
+    except KeyError as error:
+        raise ValueError(f"{where}: key {error} is missing") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    return Annotation(image_id, png, tuple(segments))
+
+
+def _size(raw: dict[str, Any]) -> tuple[int, int] | None:
+    sides = raw.get("width"), raw.get("height")
+    return None if None in sides else (_integer(sides[0]), _integer(sides[1]))
 
 
 def _segment(raw: dict[str, Any]) -> SegmentInfo:
@@ -236,6 +262,9 @@ def _segment(raw: dict[str, Any]) -> SegmentInfo:
 
 
 def _integer(value: object) -> int:
+    """A whole number, also written as 7.0, as programs do that have one type of number."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{value!r} where an integer belongs")
     return value

@@ -4,7 +4,7 @@ import colorsys
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -33,6 +33,9 @@ def draw_overlay(
     segments: Sequence["Segment"],
     categories: Sequence[Category],
     alpha: float,
+    *,
+    boxes: bool = False,
+    labels: bool = True,
 ) -> Pixels:
     """Colours, outlines, and a label for each segment with room for one.
 
@@ -42,28 +45,37 @@ def draw_overlay(
         segments: whose ids stand in the map; earlier ones get their label first.
         categories: give the colours; things of one category differ a little.
         alpha: opacity of the colours, 0..1.
+        boxes: around things, in their colors.
+        labels: in segments with room for one.
 
     Returns:
         uint8 [h, w, 3], a new image.
     """
     colors = segment_colors(segments, categories)
-    table = np.zeros((max(colors, default=0) + 1, 3), np.uint8)
-    for segment_id, color in colors.items():
-        table[segment_id] = color
-    tinted = cv2.addWeighted(image, 1 - alpha, table.take(panoptic_map, axis=0), alpha, 0)
-    canvas: Pixels = np.where((panoptic_map == 0)[:, :, None], image, tinted).astype(np.uint8)
+    ids = panoptic_map.astype(np.uint8 if panoptic_map.max(initial=0) < 256 else np.uint16)
+    canvas = np.asarray(cv2.addWeighted(image, 1 - alpha, _painted(ids, colors), alpha, 0), np.uint8)
+    cv2.copyTo(image, (ids == 0).view(np.uint8), canvas)
     unit = max(1.0, min(image.shape[:2]) / 480)
-    canvas[_outlines(panoptic_map, round(unit))] = _WHITE
-    _draw_labels(canvas, panoptic_map, segments, colors)
+    edges = _outlines(ids, round(unit))
+    cv2.bitwise_or(canvas, cv2.merge([edges, edges, edges]), canvas)  # of white all bits are set
+    if boxes:
+        for thing in (s for s in segments if s.is_thing):
+            x, y, width, height = thing.bbox
+            cv2.rectangle(canvas, (x, y), (x + width - 1, y + height - 1), colors[thing.id], round(2 * unit))
+    if labels:
+        _draw_labels(canvas, panoptic_map, segments, colors)
     return canvas
 
 
 def segment_colors(segments: Sequence["Segment"], categories: Sequence[Category]) -> dict[int, Color]:
-    """RGB by segment id: the category's colour for its first segment, and variations of it for the others."""
+    """RGB by segment id: the category's colour for its lowest id, and variations of it for the others.
+
+    The order of the segments, which is that of their scores, plays no part.
+    """
     bases = {c.id: c.color for c in categories}
     seen: Counter[int] = Counter()
     colors = {}
-    for segment in segments:
+    for segment in sorted(segments, key=lambda s: s.id):
         base = bases.get(segment.category_id, color_of(segment.category_id))
         colors[segment.id] = _vary(base, seen[segment.category_id])
         seen[segment.category_id] += 1
@@ -81,13 +93,25 @@ def _vary(color: Color, step: int) -> Color:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _outlines(panoptic_map: NDArray[np.int32], thickness: int) -> NDArray[np.bool_]:
-    edges: Pixels = np.zeros(panoptic_map.shape, np.uint8)
-    edges[:, 1:] |= panoptic_map[:, 1:] != panoptic_map[:, :-1]
-    edges[1:] |= panoptic_map[1:] != panoptic_map[:-1]
+def _painted(ids: NDArray[np.unsignedinteger[Any]], colors: dict[int, Color]) -> Pixels:
+    """The colors of the segments, uint8 [h, w, 3]."""
+    table = np.zeros((max(256, max(colors, default=0) + 1), 3), np.uint8)
+    for segment_id, color in colors.items():
+        table[segment_id] = color
+    if ids.dtype == np.uint8:
+        return np.asarray(cv2.applyColorMap(ids, table[:, None]), np.uint8)
+    return table.take(ids, axis=0)
+
+
+def _outlines(ids: NDArray[np.unsignedinteger[Any]], thickness: int) -> Pixels:
+    """255 where another segment begins, 0 elsewhere."""
+    edges: Pixels = np.zeros(ids.shape, np.uint8)
+    edges[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    edges[1:] |= ids[1:] != ids[:-1]
+    edges *= 255
     if thickness > 1:
         cv2.dilate(edges, np.ones((thickness, thickness), np.uint8), edges)
-    return edges.view(np.bool_)
+    return edges
 
 
 def _draw_labels(
@@ -104,7 +128,10 @@ def _draw_labels(
         (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, stroke)
         margin = text_height // 2
         box_width, box_height = text_width + 2 * margin, text_height + baseline + margin
-        x, y, radius = _innermost((small == segment.id).astype(np.uint8))
+        mask = (small == segment.id).astype(np.uint8)
+        if segment.is_thing:
+            mask = _without_head(mask)
+        x, y, radius = _innermost(mask)
         if radius * step < 0.6 * box_height or segment.area < box_width * box_height:
             continue
         left = int(np.clip(x * step - box_width // 2, 0, max(0, width - box_width)))
@@ -122,6 +149,14 @@ def _drawable(label: str) -> str:
     """In letters that OpenCV's font has; its releases draw others in ways of their own."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", label) if not unicodedata.combining(c))
     return plain.encode("ascii", "replace").decode()
+
+
+def _without_head(mask: Pixels) -> Pixels:
+    """A mask without the upper third of its rows, where faces are."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if len(rows):
+        mask[: rows[0] + (rows[-1] + 1 - rows[0]) // 3] = 0
+    return mask
 
 
 def _innermost(mask: Pixels) -> tuple[int, int, float]:

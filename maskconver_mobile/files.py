@@ -1,5 +1,6 @@
 """Reading with bounds, and writing whole files or none."""
 
+import contextlib
 import errno
 import json
 import os
@@ -113,6 +114,18 @@ def ensure_writable(path: Path) -> None:
         _create(next(folder for folder in target.parents if folder.exists()), path.suffix).unlink()
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def refuse_own_input(output: Path, *inputs: Path) -> None:
+    """Refuse to write over a file that is read, by whatever name.
+
+    Raises:
+        MaskConverError: `output` is one of `inputs`.
+    """
+    for source in inputs:
+        with contextlib.suppress(OSError):
+            if os.path.samefile(output, source):
+                raise MaskConverError(f"{output}: is what is read; give another file to write")
 
 
 def distinct_names(paths: Sequence[str]) -> dict[str, str]:

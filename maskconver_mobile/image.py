@@ -2,57 +2,81 @@
 
 import io
 import os
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.image_file import (
+    MAX_FILE_BYTES,
+    check_size,
+    decoding,
+    note,
+    open_picture,
+    orientation,
+    whole_jpeg,
+)
 
-MAX_PIXELS = 64_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
+
+class Readable(Protocol):
+    """A file object opened in binary mode, or anything that reads as one does."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes."""
+
 
 Pixels: TypeAlias = NDArray[np.uint8]
-ImageSource: TypeAlias = str | Path | bytes | Image.Image | Pixels
+ImageSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | Image.Image | Pixels
+ColorOrder = Literal["rgb", "bgr"]
 
 
-def load_image(source: ImageSource) -> Pixels:
+def load_image(source: ImageSource, color: ColorOrder = "rgb", *, upright: bool = True) -> Pixels:
     """Decode an image to RGB, upright.
 
     Files, bytes and PIL images are turned as their EXIF orientation says. 16-bit grey is scaled to 8 bits. Transparent
     pixels are laid over white, as a page would show them. Of an animation the first frame is taken.
 
     Args:
-        source: path of a file; its bytes; a PIL image; or a uint8 array: grey [h, w] or [h, w, 1], RGB [h, w, 3], RGBA
-            [h, w, 4].
+        source: path of a file (`~` is your home), its bytes, or a file object opened in binary mode; a PIL image; or a
+            uint8 array: grey [h, w] or [h, w, 1], RGB [h, w, 3], RGBA [h, w, 4].
+        color: order of an array's channels. OpenCV's arrays are "bgr", of `cv2.imread` as of a camera; all other
+            sources say themselves what they are.
+        upright: False leaves the pixels as they are stored, whatever the EXIF orientation.
 
     Returns:
-        uint8 [h, w, 3], a copy of its own.
+        uint8 [h, w, 3] RGB, a copy of its own.
 
     Raises:
-        MaskConverError: no such file, no image, a damaged one, one of over 64 million pixels or of none, or an array of
-            another dtype or shape.
+        MaskConverError: no such file, no image, a damaged one, one of over 64 million pixels (a JPEG 256 million) or of
+            none, or an array of another dtype or shape.
+
+    Warns:
+        MaskConverWarning: a JPEG lacked its last bytes, or is so large that it was read at a part of its size.
     """
+    if color not in get_args(ColorOrder):
+        raise MaskConverError(f"color is {color!r}; expected 'rgb', or 'bgr' for OpenCV's arrays")
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return _from_array(source, color)
     if isinstance(source, Image.Image):
-        with _decoding("PIL image"):
-            return _from_pil(source, "PIL image")
-    if isinstance(source, bytes):
-        return _from_file(io.BytesIO(source), f"image of {len(source)} bytes")
-    if isinstance(source, str | Path):
-        return _from_file(_check_file(source), str(source))
+        with decoding("PIL image"):
+            check_size(source, "PIL image")
+            return _from_pil(source, "PIL image", upright)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _from_file(io.BytesIO(source), f"image of {memoryview(source).nbytes} bytes", upright)
+    if isinstance(source, str | os.PathLike):
+        return _from_path(os.fsdecode(source), upright)
+    if hasattr(source, "read"):
+        return _from_stream(source, upright)
     raise MaskConverError(
-        f"an image of type {type(source).__name__}: expected a path, bytes, a PIL image or a uint8 array [h, w, 3]"
+        f"an image of type {type(source).__name__}: expected a path, bytes, a file object, a PIL image or a uint8 "
+        "array [h, w, 3]"
     )
 
 
@@ -190,79 +214,44 @@ def encode_png(image: Pixels) -> bytes:
     return encoded.tobytes()
 
 
-def _check_file(path: str | Path) -> str | Path:
-    if os.path.isfile(path):
-        return path
+def _from_path(path: str, upright: bool) -> Pixels:
+    path = os.path.expanduser(path)
     if os.path.isdir(path):
         raise MaskConverError(f"{path}: is a folder; expected an image file")
-    raise MaskConverError(f"{path}: no such image file")
+    if not os.path.isfile(path):
+        raise MaskConverError(f"{path}: no such image file")
+    return _from_file(Path(path), path, upright)
 
 
-def _from_file(file: str | Path | io.BytesIO, name: str) -> Pixels:
-    with _decoding(name), open_image(file, name, _FORMATS) as image:
-        return _from_pil(image, name)
+def _from_stream(stream: Readable, upright: bool) -> Pixels:
+    content = stream.read(MAX_FILE_BYTES)
+    name = str(getattr(stream, "name", "image stream"))
+    if not isinstance(content, bytes):
+        raise MaskConverError(f"{name}: gives {type(content).__name__}; open it in binary mode, as in open(path, 'rb')")
+    return _from_file(io.BytesIO(content), name, upright)
 
 
-@contextmanager
-def open_image(file: str | Path | io.BytesIO, name: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
-    """An image file whose header was read and nothing else.
-
-    Raises:
-        MaskConverError: it has over 64 million pixels, or none.
-        Exception: whatever Pillow raises of files that it cannot read.
-    """
-    try:
-        with _without_warnings():
-            opened = Image.open(file, formats=formats)
-    except Image.DecompressionBombError as error:
-        raise _too_large(name) from error
-    with opened as image:
-        _check_size(image, name)
-        yield image
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Without what Pillow warns of, for work that takes no time: Python's list of filters belongs to all threads."""
-    with _FILTERS, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
+def _from_file(file: Path | io.BytesIO, name: str, upright: bool) -> Pixels:
+    with decoding(name):
+        try:
+            with open_picture(file, name) as image:
+                return _from_pil(image, name, upright)
+        except OSError as error:
+            if "truncated" not in str(error):
+                raise
+            whole = whole_jpeg(file.read_bytes() if isinstance(file, Path) else file.getvalue())
+            if whole is None:
+                raise
+        with open_picture(io.BytesIO(whole), name) as image:
+            pixels = _from_pil(image, name, upright)
+        note(f"{name}: lacks its last bytes; read without them")
+        return pixels
 
 
-_FILTERS = threading.Lock()
-
-
-def _check_size(image: Image.Image, name: str) -> None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise _too_large(name)
-    if width * height == 0:
-        raise MaskConverError(f"{name}: has no pixels ({width}x{height})")
-
-
-@contextmanager
-def _decoding(name: str) -> Iterator[None]:
-    try:
-        yield
-    except MaskConverError:
-        raise
-    except UnidentifiedImageError as error:
-        kinds = "JPEG, PNG, WebP, TIFF, BMP or GIF"
-        raise MaskConverError(f"{name}: is no image of a known format; expected {kinds}") from error
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        reason = " ".join(str(error).split())
-        raise MaskConverError(f"{name}: cannot be decoded ({reason}); save it again as JPEG or PNG") from error
-
-
-def _too_large(name: str) -> MaskConverError:
-    return MaskConverError(f"{name}: has over {MAX_PIXELS // 10**6} million pixels; make it smaller first")
-
-
-def _from_pil(image: Image.Image, name: str) -> Pixels:
-    _check_size(image, name)
+def _from_pil(image: Image.Image, name: str, upright: bool) -> Pixels:
     pixels = _to_rgb(image, name)
-    with suppress(Exception), _without_warnings():  # a photo with damaged EXIF is still a photo
-        pixels = _UPRIGHT[image.getexif().get(ExifTags.Base.Orientation, 1)](pixels)
+    if upright:
+        pixels = _UPRIGHT[orientation(image)](pixels)
     pixels = np.ascontiguousarray(pixels)
     return pixels if pixels.flags.writeable else pixels.copy()  # Pillow hands out views of immutable bytes
 
@@ -301,8 +290,9 @@ def _over_white(rgba: Pixels) -> Pixels:
     return ((rgba[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _from_array(array: NDArray[Any]) -> Pixels:
-    wanted = "expected uint8 [h, w, 3] RGB, [h, w] grey or [h, w, 4] RGBA"
+def _from_array(array: NDArray[Any], color: ColorOrder) -> Pixels:
+    letters = color.upper()
+    wanted = f"expected uint8 [h, w, 3] {letters}, [h, w] grey or [h, w, 4] {letters}A"
     if array.dtype != np.uint8:
         cure = "; multiply values in 0..1 by 255 and round" if array.dtype.kind == "f" else ""
         raise MaskConverError(f"image array is {array.dtype} {list(array.shape)}; {wanted}{cure}")
@@ -313,4 +303,6 @@ def _from_array(array: NDArray[Any]) -> Pixels:
         raise MaskConverError(f"image array {list(array.shape)} has no pixels; {wanted}")
     if channels == 1:
         return _grey_to_rgb(array.reshape(array.shape[:2]))
+    if color == "bgr":
+        array = array[:, :, [2, 1, 0, 3][:channels]]
     return _over_white(array) if channels == 4 else np.array(array, order="C")

@@ -124,7 +124,7 @@ def parse_flag(value: object, name: str) -> bool:
     Raises:
         ValueError: it is anything else, of which Python would make up its own mind.
     """
-    if not isinstance(value, int) or value not in (0, 1):
+    if not isinstance(value, int | float) or value not in (0, 1):
         raise ValueError(f"{name} is {value!r}; expected 0 or 1")
     return bool(value)
 

@@ -2,7 +2,9 @@
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
@@ -32,9 +34,32 @@ class Runtime:
         tail: the weights behind the heads; there for graphs of level `heads` alone.
     """
 
-    def __init__(self, path: Path, card: ModelCard, tail: Tail | None, engine: Engine) -> None:
+    def __init__(
+        self, path: Path, card: ModelCard, tail: Tail | None, engine: Engine, reopen: Callable[[], Engine]
+    ) -> None:
         self.card, self.tail = card, tail
-        self._path, self._engine, self._lock = path, engine, threading.Lock()
+        self._path, self._lock = path, threading.Lock()
+        self._engine: Engine | None = engine
+        self._reopen: Callable[[], Engine] | None = reopen
+        _RUNTIMES.add(self)
+
+    def close(self) -> None:
+        """Free the memory of the loaded graph once it is not running."""
+        with self._lock:
+            self._engine = self._reopen = None
+
+    def _open(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                if self._reopen is None:
+                    raise MaskConverError(f"{self._path}: the model was closed; load it again")
+                self._engine = self._reopen()
+            return self._engine
+
+    def _after_fork(self) -> None:
+        """A child has neither the threads of the engine nor those that may have held the lock."""
+        _LEFT_BEHIND.append(self._engine)  # freeing it would wait for its threads
+        self._engine, self._lock = None, threading.Lock()
 
     def run(self, image: NDArray[np.generic]) -> Tensors:
         """Run the graph on the input tensor [1, H, W, 3]; outputs by name. Safe to call from several threads.
@@ -42,16 +67,30 @@ class Runtime:
         Raises:
             MaskConverError: the runtime fails.
         """
+        engine = self._open()
         try:
-            if isinstance(self._engine, OnnxEngine):
-                return dict(self._engine.run({"image": image}))
+            if isinstance(engine, OnnxEngine):
+                return dict(engine.run({"image": image}))
             with self._lock:
-                self._engine.feed({"image": image})
-                self._engine.invoke()
-                return dict(self._engine.results())
+                engine.feed({"image": image})
+                engine.invoke()
+                return dict(engine.results())
         except Exception as error:  # the runtimes' exceptions share no base class
             reason = " ".join(str(error).split())[:300]
             raise MaskConverError(f"{self._path}: cannot be run ({reason}); convert it again") from error
+
+
+_RUNTIMES: "weakref.WeakSet[Runtime]" = weakref.WeakSet()
+_LEFT_BEHIND: list[object] = []
+
+
+def _renew_all() -> None:
+    for runtime in list(_RUNTIMES):
+        runtime._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
 
 
 def load(
@@ -84,11 +123,13 @@ def load(
             file = parse_tflite(content, path)
             card, weights = file.card, file.metadata.get(TAIL_KEY)
             content = content if half_precision else without_half_precision(content)
-            engine = open_engine(format, content, threads)
+            reopen = partial(open_engine, format, content, threads)
+            engine = reopen()
         else:
             from maskconver_mobile.onnx_file import read_card, read_tail
 
-            engine = open_engine(format, content, threads, **options)
+            reopen = partial(open_engine, format, content, threads, **options)
+            engine = reopen()
             metadata = engine.session.get_modelmeta().custom_metadata_map if isinstance(engine, OnnxEngine) else {}
             card, weights = read_card(metadata, str(path)), read_tail(metadata, str(path))
     except ImportError as error:
@@ -97,7 +138,7 @@ def load(
         raise MaskConverError(f"{path}: {format.package} cannot load it: {error}") from error
     tail = _tail(path, card, weights)
     _check_tensors(path, card, engine, tail)
-    return Runtime(path, card, tail, engine)
+    return Runtime(path, card, tail, engine, reopen)
 
 
 def default_threads() -> int:

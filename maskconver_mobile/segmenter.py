@@ -2,13 +2,13 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from numbers import Real
 from pathlib import Path
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from maskconver_mobile.card import ModelCard
 from maskconver_mobile.engines import Optimization
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.id_map import IdMap
-from maskconver_mobile.image import ImageSource, Letterbox, Pixels, load_image, preprocess, restore
+from maskconver_mobile.image import ColorOrder, ImageSource, Letterbox, Pixels, load_image, preprocess, restore
 from maskconver_mobile.merge import MergeRule, merge_image
 from maskconver_mobile.panoptic import PanopticResult, build_result
 from maskconver_mobile.runtimes import HEADS, Tensors, load
@@ -28,27 +28,39 @@ DEFAULT_MODEL = Path(__file__).parent / "demo" / "maskconver_256_demo.tflite"
 T = TypeVar("T")
 
 
-def segment(image: ImageSource, model: str | Path | None = None) -> PanopticResult:
+def segment(
+    image: ImageSource, model: str | os.PathLike[str] | None = None, *, color: ColorOrder = "rgb"
+) -> PanopticResult:
     """Panoptic segmentation of one image.
 
     Args:
-        image: path, bytes, PIL image, or uint8 array [h, w, 3] RGB, [h, w] grey or [h, w, 4] RGBA.
+        image: path, bytes, file object, PIL image, or uint8 array [h, w, 3] RGB, [h, w] grey or [h, w, 4] RGBA.
         model: a .tflite or .onnx file of ours; the bundled demo model if not given. Loaded once per process, and again
             when the file has changed.
+        color: "bgr" for an array of OpenCV's.
 
     Raises:
         MaskConverError: the image or the model cannot be read.
     """
-    path = os.path.abspath(DEFAULT_MODEL if model is None else model)
+    path = os.path.abspath(model_path(model))
     try:
         found = os.stat(path)
     except OSError:
         return Segmenter(model).segment(image)  # which says what is wrong
-    return _loaded(path, (found.st_ino, found.st_size, found.st_mtime_ns)).segment(image)
+    return _loaded(path, (found.st_ino, found.st_size, found.st_mtime_ns)).segment(image, color=color)
+
+
+def model_path(model: str | os.PathLike[str] | None) -> Path:
+    """Path of a model file as it was given, with `~` as your home; the bundled demo model if none was."""
+    return DEFAULT_MODEL if model is None else Path(model).expanduser()
 
 
 class Segmenter:
-    """A loaded model. May be used from many threads.
+    """A loaded model. May be used from many threads, after a fork, and pickled where the file is still there.
+
+        with Segmenter("mine.tflite") as segmenter:
+            result = segmenter("photo.jpg")
+            result = segmenter(frame, color="bgr")  # a frame of OpenCV's
 
     Attributes:
         card: the model's card.
@@ -56,7 +68,7 @@ class Segmenter:
 
     def __init__(
         self,
-        model: str | Path | None = None,
+        model: str | os.PathLike[str] | None = None,
         *,
         num_threads: int | None = None,
         providers: Sequence[str] | None = None,
@@ -82,31 +94,90 @@ class Segmenter:
         Raises:
             MaskConverError: no model of ours, an option that cannot be, or thresholds for a graph that has its own.
         """
-        self._path = path = Path(DEFAULT_MODEL if model is None else model)
+        self._path = path = model_path(model)
+        self._thresholds = _given(object_mask_threshold, overlap_threshold, small_area_threshold)
+        self._options = {
+            "num_threads": num_threads,
+            "providers": providers if providers is None or isinstance(providers, str) else tuple(providers),
+            "graph_optimization": graph_optimization,
+            "half_precision": half_precision,
+        }
         self._runtime = load(path, num_threads, providers, graph_optimization, half_precision)
         self.card: ModelCard = self._runtime.card
-        overrides = {
-            "object_mask_threshold": object_mask_threshold,
-            "overlap_threshold": overlap_threshold,
-            "small_area_threshold": small_area_threshold,
-        }
-        given = {name: value for name, value in overrides.items() if value is not None}
-        if given and self.card.level == "panoptic":
-            raise MaskConverError(f"{path}: {next(iter(given))} is fixed in a panoptic graph; use one of level masks")
-        _check_thresholds(given)
-        self._rule = MergeRule.from_card(self.card, **given)
+        self._rule = self._rule_with(self._thresholds)
 
-    def segment(self, image: ImageSource) -> PanopticResult:
-        """Panoptic segmentation of one image; see `segment` for what an image may be."""
-        return self.segment_with_outputs(image)[0]
+    def __repr__(self) -> str:
+        card = self.card
+        height, width = card.input_size
+        return f"Segmenter({str(self._path)!r}: {width}x{height} {card.input_type}, level {card.level}, {card.recipe})"
+
+    def __enter__(self) -> "Segmenter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Callable[..., "Segmenter"], tuple[object, ...]]:
+        return _unpickle, (os.path.abspath(self._path), self._options | self._thresholds)
+
+    def close(self) -> None:
+        """Free the loaded graph; using it after that raises `MaskConverError`."""
+        self._runtime.close()
+
+    def warmup(self, runs: int = 1) -> None:
+        """Run the graph on an empty image: the first runs of a runtime are slower than those that follow."""
+        for _ in range(runs):
+            self._runtime.run(np.zeros((1, *self.card.input_size, 3), self.card.input_dtype))
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Names of the model's classes by category id."""
+        return {category.id: category.name for category in self.card.categories}
+
+    def segment(
+        self,
+        image: ImageSource,
+        *,
+        color: ColorOrder = "rgb",
+        object_mask_threshold: float | None = None,
+        overlap_threshold: float | None = None,
+        small_area_threshold: float | None = None,
+    ) -> PanopticResult:
+        """Panoptic segmentation of one image; calling the segmenter is the same.
+
+        Args:
+            image: see `segment` for what it may be.
+            color: "bgr" for an array of OpenCV's; other sources say themselves what they are.
+            object_mask_threshold: of this image; like the next two instead of what the segmenter was made with.
+            overlap_threshold: of this image.
+            small_area_threshold: of this image, in its pixels.
+
+        Raises:
+            MaskConverError: the image cannot be read, or a threshold cannot be.
+        """
+        thresholds = _given(object_mask_threshold, overlap_threshold, small_area_threshold)
+        rule = self._rule_with(self._thresholds | thresholds) if thresholds else self._rule
+        return self._segment(image, color, rule)[0]
+
+    __call__ = segment
+
+    def segment_batch(self, images: Iterable[ImageSource], *, color: ColorOrder = "rgb") -> list[PanopticResult]:
+        """Results of several images, one after another: a graph takes one image, with all threads of the runtime.
+
+        Results hold their images; of more than fit in memory, segment each in a loop.
+        """
+        return [self.segment(image, color=color) for image in images]
 
     def segment_with_outputs(self, image: ImageSource) -> tuple[PanopticResult, Tensors]:
         """The segmentation of an image, and the tensors that it was made from (see `run_tensor`), in one run."""
+        return self._segment(image, "rgb", self._rule)
+
+    def _segment(self, image: ImageSource, color: ColorOrder, rule: MergeRule) -> tuple[PanopticResult, Tensors]:
         timings: dict[str, float] = {}
-        pixels = _timed(timings, "decode", lambda: load_image(image))
+        pixels = _timed(timings, "decode", lambda: load_image(image, color))
         tensor, letterbox = _timed(timings, "preprocess", lambda: preprocess(pixels, self.card))
         outputs = _timed(timings, "invoke", lambda: self.run_tensor(tensor))
-        return _timed(timings, "merge", lambda: self._result(outputs, letterbox, pixels, timings)), outputs
+        return _timed(timings, "merge", lambda: self._result(outputs, letterbox, pixels, timings, rule)), outputs
 
     def run(self, image: ImageSource) -> Tensors:
         """The graph's own outputs for an image, by tensor name."""
@@ -135,7 +206,7 @@ class Segmenter:
 
     def category_map(self, outputs: Tensors, letterbox: Letterbox) -> NDArray[np.int32]:
         """Categories [h, w] at the image's own size from the graph's own outputs (see `run`), whoever computed them."""
-        return self._merge(self._finish(outputs), letterbox).category_map
+        return self._merge(self._finish(outputs), letterbox, self._rule).category_map
 
     def _finish(self, outputs: Tensors) -> Tensors:
         """Do on the host what a graph of level `heads` leaves out."""
@@ -151,27 +222,51 @@ class Segmenter:
         return outputs
 
     def _result(
-        self, outputs: Tensors, letterbox: Letterbox, pixels: Pixels, timings: dict[str, float]
+        self, outputs: Tensors, letterbox: Letterbox, pixels: Pixels, timings: dict[str, float], rule: MergeRule
     ) -> PanopticResult:
-        merged = self._merge(outputs, letterbox)
+        merged = self._merge(outputs, letterbox, rule)
         classes, scores = outputs["classes"][0], outputs["scores"][0]
         return build_result(merged, classes, scores, pixels, self.card.categories, timings)
 
-    def _merge(self, outputs: Tensors, letterbox: Letterbox) -> IdMap:
+    def _merge(self, outputs: Tensors, letterbox: Letterbox, rule: MergeRule) -> IdMap:
         """Category and instance of each pixel, at the image's own size."""
         if self.card.level == "panoptic":
             small = IdMap.of(outputs["category_map"][0], outputs["instance_map"][0])
             return replace(small, ids=restore(small.ids, letterbox))
         logits, scores, classes = (outputs[name][0] for name in ("mask_logits", "scores", "classes"))
-        return merge_image(logits, scores, classes, letterbox, self._rule)
+        return merge_image(logits, scores, classes, letterbox, rule)
+
+    def _rule_with(self, thresholds: dict[str, float]) -> MergeRule:
+        if thresholds and self.card.level == "panoptic":
+            name = next(iter(thresholds))
+            raise MaskConverError(f"{self._path}: {name} is fixed in a panoptic graph; use one of level masks")
+        return MergeRule.from_card(self.card, **thresholds)
 
 
-def _check_thresholds(given: dict[str, float]) -> None:
+def _given(
+    object_mask_threshold: float | None, overlap_threshold: float | None, small_area_threshold: float | None
+) -> dict[str, float]:
+    """The thresholds that were given, by name.
+
+    Raises:
+        MaskConverError: one cannot be.
+    """
+    values = {
+        "object_mask_threshold": object_mask_threshold,
+        "overlap_threshold": overlap_threshold,
+        "small_area_threshold": small_area_threshold,
+    }
+    given = {name: value for name, value in values.items() if value is not None}
     for name, value in given.items():
         most = math.inf if name == "small_area_threshold" else 1.0
         if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= most or value == math.inf:
             wanted = "a number from 0 on" if most == math.inf else "a number from 0 to 1"
             raise MaskConverError(f"{name} is {value!r}; expected {wanted}")
+    return given
+
+
+def _unpickle(path: str, options: dict[str, Any]) -> Segmenter:
+    return Segmenter(path, **options)
 
 
 @lru_cache(maxsize=4)

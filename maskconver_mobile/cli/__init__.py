@@ -1,17 +1,31 @@
 """The command line: one module per verb, imported only when it is asked for."""
 
+import io
 import os
 import signal
 import sys
+import warnings
 from importlib import import_module
 from types import FrameType
 
 import click
 
-from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.errors import MaskConverError, MaskConverWarning
 from maskconver_mobile.text import printable
 
-VERBS = ("convert", "quantize", "segment", "inspect", "evaluate", "compare", "benchmark", "demo", "web")
+VERBS = (
+    "segment",
+    "convert",
+    "quantize",
+    "inspect",
+    "evaluate",
+    "compare",
+    "benchmark",
+    "demo",
+    "web",
+    "doctor",
+    "completion",
+)
 MODULES = {"inspect": "inspect_model"}
 """Where a verb's module has another name: Python's own modules find their like by name, wherever a script lies."""
 
@@ -34,7 +48,15 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.version_option(package_name="maskconver-mobile")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """MaskConver panoptic segmentation on phones: convert a checkpoint, run it, measure it."""
+    """MaskConver panoptic segmentation on phones: convert a checkpoint, run it, measure it.
+
+    \b
+    maskconver-mobile segment photo.jpg      with the bundled model
+    maskconver-mobile doctor                 what is installed, and how to install the rest
+
+    Exit code 0: done. 1: a gate is shut, or a part of the work failed. 2: wrong usage or input, said in one line.
+    130: Ctrl-C.
+    """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -50,6 +72,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line. Mistakes of the user print one line and exit 2; an interrupt exits 130."""
     signal.signal(signal.SIGTERM, _terminate)
+    _prepare_output()
     try:
         code = cli.main(standalone_mode=False)
     except MaskConverError as error:
@@ -66,6 +89,16 @@ def main() -> None:
         sys.exit(1)
     else:
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _prepare_output() -> None:
+    """Show what a terminal cannot encode as `?`, our own warnings as one line, and no one else's."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("always", MaskConverWarning)
+    warnings.showwarning = lambda message, *_, **__: click.echo(printable(f"note: {message}"), err=True)
 
 
 def _exit(message: str, code: int) -> None:

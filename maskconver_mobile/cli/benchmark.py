@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskconver_mobile.cli.parameters import refuse
+from maskconver_mobile.cli.parameters import parse_numbers, refuse
 from maskconver_mobile.errors import MaskConverError
 
 if TYPE_CHECKING:
@@ -17,21 +17,6 @@ if TYPE_CHECKING:
     from maskconver_mobile.benchmarks.host_session import HostOptions
     from maskconver_mobile.benchmarks.models import ModelFile
     from maskconver_mobile.benchmarks.results import Report, Result
-
-
-class Numbers(click.ParamType[tuple[int, ...]]):
-    """Whole numbers above 0, separated by commas."""
-
-    name = "N,N"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Parse the text."""
-        if isinstance(value, tuple):
-            return value
-        words = str(value).split(",")
-        if not all(word.isdecimal() and 0 < int(word) < 10_000 for word in words):
-            self.fail(f"{value!r}: write numbers such as 1,2,4", param, ctx)
-        return tuple(int(word) for word in words)
 
 
 class _RunByDefault(click.Group):
@@ -60,8 +45,8 @@ def command() -> None:
 
 @command.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
-@click.option("--sizes", type=Numbers(), default=(), help="Only models for images of these sizes, such as 256,640.")
-@click.option("--threads", type=Numbers(), help="Numbers of CPU threads, such as 1,2,4.")
+@click.option("--sizes", type=parse_numbers, metavar="N,N", help="Only models of these image sizes.")
+@click.option("--threads", type=parse_numbers, metavar="N,N", help="Numbers of CPU threads, such as 1,2,4.")
 @click.option("--runs", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Timed runs.")
 @click.option("--warmup", type=click.IntRange(0, 10_000), default=5, show_default=True, help="Runs before them.")
 @click.option("--min-seconds", type=click.FloatRange(0, 3600), default=0.0, help="Go on at least this long.")
@@ -102,7 +87,7 @@ def command() -> None:
 @click.option(
     "--timeout", type=click.FloatRange(1, 86_400), default=600.0, show_default=True, help="Of a run on the device."
 )
-def run(models: tuple[Path, ...], sizes: tuple[int, ...], output: Path, adb: bool, **options: Any) -> int:
+def run(models: tuple[Path, ...], sizes: tuple[int, ...] | None, output: Path, adb: bool, **options: Any) -> int:
     """Measure models on photographs: latency, stages, memory, loading, and operators with --profile.
 
     Exit code 1 if --verify finds another answer on a phone.
@@ -112,10 +97,10 @@ def run(models: tuple[Path, ...], sizes: tuple[int, ...], output: Path, adb: boo
     from maskconver_mobile.files import ensure_writable
 
     _check(adb, options)
-    found = find_models(models, sizes)
+    found = find_models(models, sizes or ())
     ensure_writable(output / "benchmark.json")
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    settings = {"models": [str(path) for path in models], "sizes": sizes, "adb": adb, **options}
+    settings = {"models": [str(path) for path in models], "sizes": sizes or (), "adb": adb, **options}
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
     options["photos"] = find_photos(options["images"])
     measure = _on_devices if adb else _on_host
@@ -134,7 +119,7 @@ def compare(old: Path, new: Path, tolerance: float) -> int:
 
     from maskconver_mobile.benchmarks.compare import compare_reports
     from maskconver_mobile.benchmarks.results import Report
-    from maskconver_mobile.cli.terminal import PlainConsole
+    from maskconver_mobile.cli.terminal import show
 
     table = Table("what", "old ms", "new ms", "new / old", "verdict")
     found = compare_reports(Report.load(old), Report.load(new), tolerance)
@@ -142,7 +127,7 @@ def compare(old: Path, new: Path, tolerance: float) -> int:
         hidden = c.verdict == "emulated"
         times = ("", "", "") if hidden else (f"{c.old_ms:.2f}", f"{c.new_ms:.2f}", f"{c.ratio:.3f}")
         table.add_row(c.title, *times, c.verdict)
-    PlainConsole().print(table)
+    show(table)
     return int(any(c.verdict == "slower" for c in found))
 
 
@@ -183,25 +168,22 @@ def _check(adb: bool, options: dict[str, Any]) -> None:
 
 
 def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> int:
-    from rich.markup import escape
-    from rich.progress import Progress
-
     from maskconver_mobile.benchmarks import environment
     from maskconver_mobile.benchmarks.host_session import HostOptions, benchmark_host
     from maskconver_mobile.benchmarks.results import Machine, Result
-    from maskconver_mobile.cli.terminal import PlainConsole
+    from maskconver_mobile.cli.progress import bar
     from maskconver_mobile.text import printable
 
     results: list[Result] = []
     partial = Machine("host", environment=environment.record(), error="interrupted or failed before its end")
     try:
-        with Progress(console=PlainConsole(stderr=True), transient=True) as bar:
-            task = bar.add_task("Measuring", total=None)
+        with bar() as shown:
+            task = shown.add_task("Measuring", total=None)
             machine = benchmark_host(
                 models,
                 _options(HostOptions, options),
-                lambda words, done, total: bar.update(
-                    task, description=escape(printable(words)), completed=done, total=total
+                lambda words, done, total: shown.update(
+                    task, description=printable(words), completed=done, total=total
                 ),
                 results.append,
             )
@@ -272,8 +254,8 @@ def _save(output: Path, created: str, settings: dict[str, Any], **parts: Any) ->
 
 def _show(report: "Report") -> None:
     from maskconver_mobile.benchmarks.report import notes, table
-    from maskconver_mobile.cli.terminal import PlainConsole, say
+    from maskconver_mobile.cli.terminal import say, show
 
-    PlainConsole().print(table(report))
+    show(table(report))
     for note in notes(report):
         say(note)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from maskconver_mobile.cli.parameters import STDOUT, check_json_target, json_option, threads_option, write_json
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -38,8 +40,8 @@ PER_IMAGE = {
     type=click.FloatRange(0, 1),
     help="The same of the pixels whose category A keeps under noise of one grey level.",
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all measures to this file.")
-@click.option("--num-threads", type=click.IntRange(1, 64), help="Threads of the runtime.")
+@json_option
+@threads_option()
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -66,16 +68,14 @@ def command(
 
     from maskconver_mobile.batch import find_images
     from maskconver_mobile.cli.progress import progress
-    from maskconver_mobile.cli.terminal import PlainConsole, say
+    from maskconver_mobile.cli.terminal import say, show, without_chatter
     from maskconver_mobile.comparison import compare
-    from maskconver_mobile.files import ensure_writable, write_atomically
     from maskconver_mobile.segmenter import Segmenter
 
-    if json_file is not None:
-        ensure_writable(json_file)
-    first, second = (Segmenter(path, num_threads=num_threads) for path in (a, b))
+    check_json_target(json_file)
     paths = find_images([str(images)])[:limit]
-    with progress("Comparing", len(paths)) as advance:
+    with without_chatter(), progress("Comparing", len(paths)) as advance:
+        first, second = (Segmenter(path, num_threads=num_threads) for path in (a, b))
         comparison = compare(first, second, paths, advance, stable=True)
     for _, reason in comparison.skipped:
         say(f"skipped: {reason}")
@@ -83,8 +83,9 @@ def command(
         say(f"skipped {len(comparison.skipped)} of {len(paths)} images")
     if json_file is not None:
         document = {"schema": SCHEMA, "a": str(a), "b": str(b), **comparison.to_dict()}
-        write_atomically(json_file, json.dumps(document, indent=1).encode())
-    PlainConsole().print(_images_table(comparison), _summary_table(comparison))
+        write_json(json_file, json.dumps(document, indent=1))
+    if json_file != STDOUT:
+        show(_images_table(comparison), _summary_table(comparison))
     for what, found, least in (
         ("agreement", comparison.agreement, min_agreement),
         ("agreement on stable pixels", comparison.stable_agreement, min_stable_agreement),

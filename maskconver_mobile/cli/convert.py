@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from maskconver_mobile.card import InputType, Level
-from maskconver_mobile.cli.parameters import Size, calibration_options, check_calibration, refuse
+from maskconver_mobile.cli.parameters import calibration_options, check_calibration, parse_size, refuse
 
 if TYPE_CHECKING:
     from maskconver_mobile.converters.spec import Target
@@ -53,14 +53,14 @@ EXPERIMENTS = (
     show_default=True,
     help="Kernels to write the graph for; reference is the plain graph. The answer is the same.",
 )
-@click.option("--input-size", type=Size(), help="Height x width of the input, instead of the YAML's.")
+@click.option("--input-size", type=parse_size, metavar="HxW", help="Of the input, instead of the YAML's.")
 @click.option(
     "--input-type",
     type=click.Choice(get_args(InputType)),
     show_default="pixels; uint8 with --quantize int8",
     help="pixels: RGB 0..255 as float32, resized without rounding; uint8: rounded; float32: the normalized image.",
 )
-@click.option("--output-size", type=Size(), help="Height x width of the maps; level panoptic only.")
+@click.option("--output-size", type=parse_size, metavar="HxW", help="Height x width of the maps; level panoptic only.")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "float16"]),
@@ -152,16 +152,9 @@ def command(
 
 
 def _require_converter(output: Path) -> None:
-    from importlib.util import find_spec
-
-    from maskconver_mobile.errors import MaskConverError
+    from maskconver_mobile.extras import require
     from maskconver_mobile.formats import ONNX, ORT
 
-    if find_spec("tensorflow") is None or find_spec("yaml") is None:
-        raise MaskConverError("converting needs TensorFlow; install it with: pip install 'maskconver-mobile[convert]'")
-    if output.suffix.lower() in (ONNX.suffix, ORT.suffix) and (
-        find_spec("onnx") is None or find_spec("onnxruntime") is None
-    ):
-        raise MaskConverError(
-            f"{output}: writing it needs onnx and onnxruntime; install them with: pip install 'maskconver-mobile[onnx]'"
-        )
+    require("convert", "converting")
+    if output.suffix.lower() in (ONNX.suffix, ORT.suffix):
+        require("onnx", f"{output}: writing it")

@@ -40,15 +40,17 @@ def command(output: Path, adb: bool, serial: str | None, app: Path | None, model
 
 def _here(output: Path) -> None:
     from maskconver_mobile.batch import segment_files
-    from maskconver_mobile.cli.segment import show
+    from maskconver_mobile.cli.segment import show_segments
+    from maskconver_mobile.cli.terminal import without_chatter
     from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
     model = _convert(output / DEFAULT_MODEL.name) or DEFAULT_MODEL
     photo = DEFAULT_MODEL.with_name("astronaut.jpg")
-    for path, done in segment_files(Segmenter(model), [photo], output):
-        if isinstance(done, Exception):
-            raise done
-        show(path, done.result)
+    with without_chatter():
+        for path, done in segment_files(Segmenter(model), [photo], output):
+            if isinstance(done, Exception):
+                raise done
+            show_segments(path, done.result)
     click.echo(f"Overlay: {output / photo.stem}_overlay.png")
 
 

@@ -1,10 +1,13 @@
 """`maskconver-mobile evaluate`."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from maskconver_mobile.cli.parameters import STDOUT, check_json_target, json_option, threads_option, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,7 +43,8 @@ SHARES = {"pixels": "pixel_agreement", "stable pixels": "stable_agreement"}
     is_flag=True,
     help="With several models, agreement on stable pixels too: six more runs of the first per image.",
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file.")
+@click.option("--ignore-exif", is_flag=True, help="Take images as they are stored, as some data sets' annotations do.")
+@json_option
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N annotated images.")
 @click.option(
     "--workers",
@@ -49,15 +53,14 @@ SHARES = {"pixels": "pixel_agreement", "stable pixels": "stable_agreement"}
     show_default=True,
     help="Processes that share the images.",
 )
-@click.option(
-    "--num-threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads of each process."
-)
+@threads_option(1, "Threads of each process.")
 def command(
     models: tuple[Path, ...],
     images: tuple[Path, ...],
     annotations: tuple[Path, ...],
     panoptic_dirs: tuple[Path, ...],
     stable: bool,
+    ignore_exif: bool,
     json_file: Path | None,
     limit: int | None,
     workers: int,
@@ -76,25 +79,31 @@ def command(
         --images val2017 --annotations panoptic_val2017.json --panoptic-dir panoptic_val2017
     """
     from maskconver_mobile.cli.progress import progress
-    from maskconver_mobile.cli.terminal import PlainConsole
+    from maskconver_mobile.cli.terminal import show, without_chatter
     from maskconver_mobile.coco import read_ground_truth
     from maskconver_mobile.evaluation import evaluate
-    from maskconver_mobile.files import ensure_writable
 
     if stable and len(models) == 1:
         raise click.UsageError("--stable compares with the first of several models; give another one")
-    if json_file is not None:
-        ensure_writable(json_file)
+    check_json_target(json_file)
     truth = read_ground_truth(images, annotations, panoptic_dirs, limit=limit)
     count = len(truth.samples)
-    with progress("Evaluating", count) as advance:
-        found = evaluate(models, truth, workers=workers, num_threads=num_threads, stable=stable, on_image=advance)
+    with without_chatter(), progress("Evaluating", count) as advance:
+        found = evaluate(
+            models,
+            truth,
+            workers=workers,
+            num_threads=num_threads,
+            stable=stable,
+            ignore_exif=ignore_exif,
+            on_image=advance,
+        )
     if json_file is not None:
-        _write(json_file, report(models, found, count))
-    console = PlainConsole()
-    console.print(_groups_table(models, found, count), _classes_table(models, [one.quality for one in found]))
-    if len(models) > 1:
-        console.print(_agreement_table(models, found))
+        write_json(json_file, json.dumps(report(models, found, count), indent=1))
+    if json_file != STDOUT:
+        show(_groups_table(models, found, count), _classes_table(models, [one.quality for one in found]))
+        if len(models) > 1:
+            show(_agreement_table(models, found))
 
 
 def report(models: Sequence[Path], found: Sequence["Evaluation"], images: int) -> dict[str, Any]:
@@ -120,14 +129,6 @@ def _model_report(model: Path, found: "Evaluation") -> dict[str, Any]:
         comparison = {key: value for key, value in found.comparison.to_dict().items() if key != "skipped"}
         document |= {"pq_difference": vars(found.difference), "comparison": comparison}
     return document
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    import json
-
-    from maskconver_mobile.files import write_atomically
-
-    write_atomically(path, json.dumps(document, indent=1).encode())
 
 
 def _groups_table(models: Sequence[Path], found: Sequence["Evaluation"], images: int) -> "Table":

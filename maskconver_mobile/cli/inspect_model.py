@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from maskconver_mobile.cli.parameters import STDOUT, check_json_target, json_option, write_json
+
 if TYPE_CHECKING:
     from maskconver_mobile.inspection import ModelInfo
     from maskconver_mobile.partitions import Partitions
@@ -16,19 +18,25 @@ PREFIX = {"gpu": "at most (shapes and drivers decide): "}
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+@json_option
 @click.option("--graph", is_flag=True, help="How the graph was made, and every operator of it in order.")
-def command(model: Path, as_json: bool, graph: bool) -> None:
+def command(model: Path, json_file: Path | None, graph: bool) -> None:
     """Show what a model file says and holds: card, tensors, operators, delegate partitions, size."""
+    from maskconver_mobile.cli.terminal import without_chatter
     from maskconver_mobile.inspection import inspect_model
 
+    check_json_target(json_file)
     info = inspect_model(model)
-    partitions = _partitions(model, info)
-    if as_json:
+    with without_chatter():
+        partitions = _partitions(model, info)
+    if json_file is not None:
         import json
 
-        click.echo(json.dumps(_as_dict(info) | {"partitions": {k: asdict(p) for k, p in partitions.items()}}))
-    elif graph:
+        document = _as_dict(info) | {"partitions": {k: asdict(p) for k, p in partitions.items()}}
+        write_json(json_file, json.dumps(document))
+    if json_file == STDOUT:
+        return
+    if graph:
         _show_graph(info)
     else:
         _show(model, info, partitions)
@@ -75,7 +83,7 @@ def _as_dict(info: "ModelInfo") -> dict[str, object]:
 def _show(model: Path, info: "ModelInfo", partitions: "dict[str, Partitions]") -> None:
     from rich.table import Table
 
-    from maskconver_mobile.cli.terminal import PlainConsole
+    from maskconver_mobile.cli.terminal import show
 
     card = info.card
     things = sum(c.is_thing for c in card.categories)
@@ -109,9 +117,7 @@ def _show(model: Path, info: "ModelInfo", partitions: "dict[str, Partitions]") -
     operators = Table("operator", "count", title=f"{len(info.operators)} operators", title_justify="left")
     for kind, count in info.operator_counts.items():
         operators.add_row(kind, str(count))
-    console = PlainConsole()
-    for table in (summary, tensors, operators):
-        console.print(table)
+    show(summary, tensors, operators)
 
 
 def _describe(p: "Partitions") -> str:

@@ -9,20 +9,84 @@ import click
 from click.core import ParameterSource
 
 CALIBRATED = ("int8", "int16x8")
+STDOUT = Path("-")
 
 
-class Size(click.ParamType[tuple[int, int]]):
-    """`HEIGHTxWIDTH` in pixels, or one number for a square."""
+def parse_size(value: str) -> tuple[int, int]:
+    """`HEIGHTxWIDTH` in pixels, or one number for a square; a type for options.
 
-    name = "HxW"
+    Raises:
+        click.BadParameter: it is none.
+    """
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no size; write HEIGHTxWIDTH such as 480x640")
+    height = int(match[1])
+    return height, int(match[2] or height)
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Parse the text."""
-        match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(value))
-        if match is None:
-            self.fail(f"{value!r} is no size; write HEIGHTxWIDTH such as 480x640", param, ctx)
-        height = int(match[1])
-        return height, int(match[2] or height)
+
+def parse_numbers(value: str) -> tuple[int, ...]:
+    """Whole numbers above 0, separated by commas; a type for options.
+
+    Raises:
+        click.BadParameter: they are none.
+    """
+    words = value.split(",")
+    if not all(word.isdecimal() and 0 < int(word) < 10_000 for word in words):
+        raise click.BadParameter(f"{value!r}: write numbers such as 1,2,4")
+    return tuple(int(word) for word in words)
+
+
+def _parse_json_target(value: str) -> Path:
+    path = Path(value)
+    if path != STDOUT and path.suffix.lower() not in (".json", ".jsonl") and (path.is_file() or not path.exists()):
+        raise click.BadParameter(f"{value!r}: name it *.json, or give - for standard output")
+    return path
+
+
+json_option = click.option(
+    "--json",
+    "json_file",
+    type=_parse_json_target,
+    metavar="PATH|-",
+    is_flag=False,
+    flag_value="-",
+    help="Write JSON to this file, or with - instead of tables to standard output.",
+)
+"""`--json PATH`; `--json -`, or `--json` at the end of the line, is standard output."""
+
+
+def write_json(target: Path, text: str) -> None:
+    """Write text that `--json` asked for.
+
+    Raises:
+        MaskConverError: the file cannot be written.
+    """
+    from maskconver_mobile.files import write_atomically
+
+    if target == STDOUT:
+        click.echo(text)
+    else:
+        write_atomically(target, f"{text}\n".encode())
+
+
+def check_json_target(target: Path | None) -> None:
+    """Fail before the work where the file could not be written.
+
+    Raises:
+        MaskConverError: it could not.
+    """
+    from maskconver_mobile.files import ensure_writable
+
+    if target not in (None, STDOUT):
+        ensure_writable(target)
+
+
+def threads_option(default: int | None = None, help: str = "Threads of the runtime.") -> Callable[..., Any]:
+    """`--threads`, as `num_threads`."""
+    return click.option(
+        "--threads", "num_threads", type=click.IntRange(1, 64), default=default, show_default=True, help=help
+    )
 
 
 def refuse(names: Sequence[str], why: str) -> None:

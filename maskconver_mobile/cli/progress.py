@@ -3,19 +3,36 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[[], None]]:
     """Show a bar while the block runs, if a person is looking; yield what to call after each step."""
-    from rich.progress import Progress
+    with bar() as shown:
+        task = shown.add_task(description, total=total)
+        yield lambda: shown.advance(task)
+
+
+def bar() -> "Progress":
+    """A bar with steps done, rate and time left; silent where standard error is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+    from rich.text import Text
 
     from maskconver_mobile.cli.terminal import PlainConsole
 
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
     console = PlainConsole(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda: bar.advance(task)
+    words = TextColumn("{task.description}", markup=False)
+    columns = (words, BarColumn(), MofNCompleteColumn(), Rate(), TimeLeft())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def show_skipped(skipped: Sequence[tuple[Path, str]]) -> None:

@@ -38,6 +38,7 @@ def command(
     """
     from maskconver_mobile.cli.progress import progress, show_skipped
     from maskconver_mobile.converters.quantize_file import analyse_file, quantize_file
+    from maskconver_mobile.files import refuse_own_input
 
     check_calibration(recipe)
     if analyse:
@@ -50,6 +51,7 @@ def command(
         return
     if output is None:
         raise click.UsageError("give --output, the file to write, or --analyse")
+    refuse_own_input(output, model)
     done = quantize_file(
         model,
         output,
@@ -70,7 +72,7 @@ def command(
 def _show(report: "Sensitivity", recipe: str) -> None:
     from rich.table import Table
 
-    from maskconver_mobile.cli.terminal import PlainConsole
+    from maskconver_mobile.cli.terminal import show
 
     table = Table(title=f"{recipe}: signal to noise of the heads {report.total:.1f} dB")
     table.add_column("layer", min_width=max(len(layer.layer) for layer in report.layers))
@@ -78,4 +80,4 @@ def _show(report: "Sensitivity", recipe: str) -> None:
     table.add_column("kept float saves, dB", justify="right")
     for layer in report.layers:
         table.add_row(layer.layer, f"{layer.alone:.1f}", f"{layer.saves:+.2f}")
-    PlainConsole().print(table)
+    show(table)

@@ -70,13 +70,32 @@ def count_unlike(overlay: NDArray[np.uint8], *colors: list[int]) -> int:
 
 def test_large_segments_are_labelled() -> None:
     size = 240
-    overlay = draw_overlay(grey(size, size), np.ones((size, size), np.int32), [segment(1, 1, size**2)], CATEGORIES, 1)
-    labelled = (overlay != RED).any(axis=-1)
+    overlay = draw_overlay(grey(size, size), np.ones((size, size), np.int32), [segment(1, 2, size**2)], CATEGORIES, 1)
+    labelled = (overlay != BLUE).any(axis=-1)
     y, x = np.nonzero(labelled)
     assert 0.01 < labelled.mean() < 0.1
     assert abs(x.mean() - size / 2) < 10
     assert abs(y.mean() - size / 2) < 10
     assert overlay.min(axis=-1).max() > 180  # the text, anti-aliased
+
+
+def test_labels_of_things_leave_their_heads_free() -> None:
+    """A figure of a large head and a narrower body; the label lies on the body though the head has more room."""
+    map_ = np.zeros((480, 480), np.int32)
+    map_[:160, 120:360] = 1
+    map_[160:, 160:320] = 1
+    overlay = draw_overlay(grey(480, 480), map_, [segment(1, 1, 480 * 200)], CATEGORIES, 1)
+    labelled = (overlay != RED).any(axis=-1) & (overlay != WHITE).any(axis=-1) & (map_ == 1)
+    assert not labelled[:160].any()
+    assert labelled[160:].sum() > 1000
+
+
+def test_instances_of_one_class_are_told_apart_along_their_border() -> None:
+    """The colors on both sides of the line between two cats differ as much as a person sees."""
+    overlay = draw_overlay(grey(40, 40), halves(40, 40), [segment(1, 1), segment(2, 1)], CATEGORIES, 0.5)
+    left, line, right = overlay[20, 15].astype(int), overlay[20, 20].tolist(), overlay[20, 25].astype(int)
+    assert line == WHITE
+    assert np.abs(left - right).max() >= 20
 
 
 def test_small_segments_are_not_labelled() -> None:

@@ -15,6 +15,7 @@ from maskconver_mobile import image as image_module
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.image import ImageSource, Letterbox, load_image, preprocess, restore
+from maskconver_mobile.image_file import MAX_PIXELS
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 MEAN = (123.675, 116.28, 103.53)
@@ -232,7 +233,7 @@ def test_float_and_wide_pil_images() -> None:
 
 @pytest.mark.parametrize("source", [None, 3, [[1, 2], [3, 4]], object()])
 def test_other_types(source: object) -> None:
-    assert "expected a path, bytes, a PIL image or a uint8 array" in refused(source)
+    assert "expected a path, bytes, a file object, a PIL image or a uint8 array" in refused(source)
 
 
 def test_arrays_saved_with_numpy_are_not_opened(tmp_path: Path) -> None:
@@ -375,7 +376,7 @@ def test_restore_of_an_untouched_map_is_the_map() -> None:
 
 
 def test_bound_is_what_errors_say() -> None:
-    edge = image_module.MAX_PIXELS // 8000
+    edge = MAX_PIXELS // 8000
     assert "has over 64 million pixels" in refused(Image.new("1", (edge + 1, 8000)))
     assert load_image(Image.new("1", (edge, 8000))).shape == (8000, edge, 3)
 
