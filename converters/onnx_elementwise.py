@@ -48,10 +48,6 @@ class OnnxElementwise:
         """The next integer up."""
         return self._unary("Ceil", x)
 
-    def floor(self, x: OnnxTensor) -> OnnxTensor:
-        """The next integer down."""
-        return self._unary("Floor", x)
-
     def maximum(self, a: OnnxTensor, b: OnnxTensor) -> OnnxTensor:
         """Element-wise maximum, with broadcasting."""
         return elementwise("Max", a, b)

@@ -226,11 +226,6 @@ class OnnxOps(OnnxElementwise):
         shape[axis] = stop - start
         return replace(x, name=self.graph.node("Slice", [x.stored(), *bounds]), shape=tuple(shape))
 
-    def transpose(self, x: OnnxTensor, axes: Sequence[int]) -> OnnxTensor:
-        """The axes in another order."""
-        name = self.graph.node("Transpose", [x.laid_out(False).stored()], perm=list(axes))
-        return self._like(x, name, [x.shape[axis] for axis in axes], channels_first=False)
-
     def segment_sum(self, indices: OnnxTensor, values: OnnxTensor, size: int) -> OnnxTensor:
         """Sums of the values [n] that share an index, for indices 0 ... size - 1."""
         zeros = self.graph.constant(np.zeros(size, values.dtype))

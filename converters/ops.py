@@ -106,10 +106,6 @@ class TensorFlowOps:
         """The next integer up."""
         return tf.math.ceil(x)
 
-    def floor(self, x: Tensor) -> Tensor:
-        """The next integer down."""
-        return tf.floor(x)
-
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         """Element-wise maximum, with broadcasting."""
         return tf.maximum(a, b)
@@ -197,10 +193,6 @@ class TensorFlowOps:
         begin = [0] * len(shape)
         begin[axis], shape[axis] = start, stop - start
         return tf.slice(x, begin, shape)
-
-    def transpose(self, x: Tensor, axes: Sequence[int]) -> Tensor:
-        """The axes in another order."""
-        return tf.transpose(x, list(axes))
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """[1, n, c] times [1, m, c] transposed: [1, n, m]. As a batched product, which XNNPACK takes."""

@@ -183,10 +183,6 @@ class GraphBuilder:
         """The next integer up."""
         return self.unary("ceil", x)
 
-    def floor(self, x: Value) -> Value:
-        """The next integer down."""
-        return self.unary("floor", x)
-
     def sigmoid(self, x: Value) -> Value:
         """1 / (1 + exp(-x))."""
         return self.unary("sigmoid", x)
@@ -254,10 +250,6 @@ class GraphBuilder:
     def slice(self, x: Value, axis: int, start: int, stop: int) -> Value:
         """What lies from start to before stop on one axis."""
         return self.one(operations.Slice(axis, start, stop), x)
-
-    def transpose(self, x: Value, axes: Sequence[int]) -> Value:
-        """The axes in another order."""
-        return self.one(operations.Transpose(tuple(axes)), x)
 
     def matmul(self, a: Value, b: Value) -> Value:
         """[1, n, c] times [1, m, c] transposed: [1, n, m]."""

@@ -217,13 +217,6 @@ class Slice(Op):
 
 
 @dataclass(frozen=True, eq=False)
-class Transpose(Op):
-    """The axes in another order."""
-
-    axes: tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
 class Matmul(Op):
     """The second factor transposed."""
 
