@@ -78,13 +78,14 @@ def find_operations(model: onnx.ModelProto) -> list[Operation]:
     """What can be quantized, in the graph's order; what stays float is the same as in `quantize.operations`."""
     layers = {node.name: node.name.rpartition("/")[0] for node in model.graph.node}
     normed = {layers[node.name] for node in model.graph.node if node.op_type == "Sqrt"}
+    grouped = normed & {layers[node.name] for node in model.graph.node if node.op_type == "GlobalAveragePool"}
     maps = {value.name for value in model.graph.value_info if _is_float_map(value)}
     constants = {tensor.name for tensor in model.graph.initializer}
     found = []
     for node in model.graph.node:
         layer = layers[node.name]
         on_map = NETWORK.match(node.name) is not None and node.output[0] in maps
-        in_network = on_map and not layer.endswith("_classifier")
+        in_network = on_map and not layer.endswith("_classifier") and layer not in grouped
         if in_network and node.op_type in (("Conv",) if layer in normed else INTEGER):
             found.append(Operation(node.op_type, node.name, layer, integer=True))
         elif layer and node.op_type in ("Conv", "Gemm") and node.input[1] in constants:

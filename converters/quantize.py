@@ -86,19 +86,20 @@ def operations(content: bytes) -> list[Operation]:
     """What can be quantized in a float flatbuffer, in its order.
 
     The network turns integer, up to the choice of proposals. The classifiers' outputs stay float: scores of an integer
-    class map are tied, and mask logits come of products with the pixel embeddings. So do layer norms, whose squares
-    do not fit, and all that follows the choice.
+    class map are tied, and mask logits come of products with the pixel embeddings. So do layer and group norms, whose
+    squares do not fit, and all that follows the choice.
     """
     flatbuffer = Flatbuffer(content)
     named = [(op, flatbuffer.kind(op), flatbuffer.name(int(op.outputs[0]))) for op in flatbuffer.graph.operators]
     normed = {_layer(name) for _, kind, name in named if kind == "RSQRT"}
+    grouped = {_layer(name) for _, kind, name in named if kind == "SQRT"}
     chosen: set[int] = set()
     found = []
     for op, kind, name in named:
         layer = _layer(name)
         if kind == CHOICE or not chosen.isdisjoint(op.inputs):
             chosen.update(op.outputs)
-        in_network = NETWORK.match(name) is not None and not layer.endswith("_classifier")
+        in_network = NETWORK.match(name) is not None and not layer.endswith("_classifier") and layer not in grouped
         if (
             in_network
             and chosen.isdisjoint(op.outputs)

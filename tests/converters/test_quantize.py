@@ -15,11 +15,13 @@ from maskconver_mobile.cli.quantize import RECIPES as RECIPE_CHOICES
 from maskconver_mobile.comparison import match_proposals
 from maskconver_mobile.converters import sensitivity
 from maskconver_mobile.converters.calibration import best_range, choose_images, read_calibration, sample
+from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
 from maskconver_mobile.converters.half_precision import LARGE
 from maskconver_mobile.converters.pixel_input import fold_normalisation
 from maskconver_mobile.converters.quantize import RECIPES, operations, quantize
 from maskconver_mobile.converters.quantize_file import analyse_file, quantize_file
+from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.image import load_image
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
@@ -339,3 +341,18 @@ def test_command_line(
         assert len(error) == 1
         assert message in error[0]
     assert not (tmp_path / "x.tflite").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+@pytest.mark.parametrize("name", ["v3small_96", "resnet50_fpn_64"])
+def test_other_families(name: str, suffix: str, photos: Path, tmp_path: Path) -> None:
+    """Hard swish and squeeze-excitation, layer and group norms: what does not fit integers stays float."""
+    folder = TINY.parent / "families" / name
+    plain, integer = (tmp_path / f"{kind}{suffix}" for kind in ("plain", "int8"))
+    convert(folder / "config.yaml", next(folder.glob("*.index")), plain, spec=GraphSpec(input_type="uint8"))
+    quantize_file(plain, integer, "int8", calibration=photos)
+    assert integer.stat().st_size < 0.85 * plain.stat().st_size
+    image = np.random.default_rng(0).integers(0, 256, (1, *Segmenter(plain).card.input_size, 3), np.uint8)
+    expected, found = (Segmenter(path).run_tensor(image) for path in (plain, integer))
+    assert np.abs(np.sort(found["scores"]) - np.sort(expected["scores"])).max() < 0.25
