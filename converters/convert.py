@@ -54,7 +54,7 @@ def convert(
         drop_unlabelled: do not compute the classes that the label set does not name. Exact for the others, whose
             proposals no longer compete with those.
         half_precision: whether the file permits processors to compute in float16; the graph is written so that it may.
-            If not given, .tflite files of level masks and panoptic do. Other formats and target reference cannot.
+            If not given, .tflite files of single-scale networks and level masks or panoptic do. Other formats and target reference cannot.
 
     Returns:
         The card that stands in the file.
@@ -79,7 +79,7 @@ def convert(
     categories = _categories(settings, labels)
     if labels is not None:
         spec = replace(spec, thing_ids=tuple(c.id for c in categories if c.is_thing))
-    half_precision = _half_precision(half_precision, spec, output)
+    half_precision = _half_precision(half_precision, settings, spec, output)
     if drop_unlabelled:
         spec = replace(spec, class_ids=tuple(sorted(c.id for c in categories)))
 
@@ -104,13 +104,14 @@ def check_format(output: Path, format: str | None) -> None:
         raise MaskConverError(f"{output}: a file of format {format} ends in .{format}; name it so")
 
 
-def _half_precision(wanted: bool | None, spec: GraphSpec, output: Path) -> bool:
-    """Whether the file permits float16 arithmetic."""
+def _half_precision(wanted: bool | None, config: ModelConfig, spec: GraphSpec, output: Path) -> bool:
+    """Whether the file permits float16 arithmetic; by itself where that was measured, on mobile backbones."""
     if wanted and not backend_of(output).half_precision:
         raise MaskConverError(f"{output}: only .tflite files can permit half precision; leave it away")
     if wanted and spec.target == "reference":
         raise MaskConverError(f"{output}: the reference graph does not hold in half precision; use target cpu or gpu")
     by_itself = backend_of(output).half_precision and spec.target != "reference" and spec.level != "heads"
+    by_itself = by_itself and not config.multi_scale
     return by_itself if wanted is None else wanted
 
 
