@@ -43,5 +43,7 @@ def pool(layers: Layers, config: Aspp, x: Value) -> Value:
     height, width = (max(1, side // 2**config.level) for side in config.pool_kernel_size)
     if height > x.shape[1] or width > x.shape[2]:
         size = list(config.pool_kernel_size)
-        raise MaskConverError(f"decoder.aspp.pool_kernel_size {size} is larger than the input; leave it out or shrink it")
+        raise MaskConverError(
+            f"decoder.aspp.pool_kernel_size {size} is larger than the input; leave it out or shrink it"
+        )
     return layers.graph.average_pool(x, (height, width))
