@@ -54,7 +54,8 @@ def convert(
         drop_unlabelled: do not compute the classes that the label set does not name. Exact for the others, whose
             proposals no longer compete with those.
         half_precision: whether the file permits processors to compute in float16; the graph is written so that it may.
-            If not given, .tflite files of single-scale networks and level masks or panoptic do. Other formats and target reference cannot.
+            If not given, .tflite files of single-scale networks and level masks or panoptic do. Other formats and
+            target reference cannot.
 
     Returns:
         The card that stands in the file.

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from maskconver_mobile.converters.placeholders import Placeholders
+
 Tensor = Any
 Array = NDArray[np.float32]
 
@@ -16,9 +18,10 @@ Array = NDArray[np.float32]
 class TensorFlowOps:
     """Operations on symbolic TensorFlow tensors; maps are NHWC."""
 
-    def __init__(self, *, pick_in_place: bool = False) -> None:
-        """As `targets.Rewrites` has it."""
+    def __init__(self, *, pick_in_place: bool = False, placeholders: Placeholders | None = None) -> None:
+        """Whether rows are picked in place, and what stands for large kernels, if anything does."""
         self._pick_in_place = pick_in_place
+        self._placeholders = placeholders
 
     def scope(self, path: str) -> AbstractContextManager[str]:
         """Operations within carry this layer's path in their tensors' names, by which they can be picked out later."""
@@ -49,7 +52,7 @@ class TensorFlowOps:
         self, x: Tensor, kernel: Array, bias: Array | None = None, *, stride: int = 1, activation: str | None = None
     ) -> Tensor:
         """A `SAME` convolution; kernel [kh, kw, in, out]."""
-        return _after(tf.nn.conv2d(x, kernel, stride, "SAME"), bias, activation)
+        return _after(tf.nn.conv2d(x, self._kernel(kernel, (3, 0, 1, 2)), stride, "SAME"), bias, activation)
 
     def depthwise(
         self,
@@ -73,7 +76,10 @@ class TensorFlowOps:
 
     def dense(self, x: Tensor, kernel: Array, bias: Array | None = None, *, activation: str | None = None) -> Tensor:
         """Rows [n, in] times kernel [in, out] plus bias."""
-        return _after(tf.linalg.matmul(x, kernel), bias, activation)
+        return _after(tf.linalg.matmul(x, self._kernel(kernel, (1, 0))), bias, activation)
+
+    def _kernel(self, kernel: Array, stored: tuple[int, ...]) -> Tensor:
+        return kernel if self._placeholders is None else self._placeholders.constant(kernel, stored)
 
     def layer_norm(self, x: Tensor, gamma: Array, beta: Array, epsilon: float) -> Tensor:
         """Normalise the last axis (Ba et al. 2016)."""

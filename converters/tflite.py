@@ -18,6 +18,7 @@ from maskconver_mobile.converters.graph.ir import Graph
 from maskconver_mobile.converters.half_precision import halve_weights
 from maskconver_mobile.converters.late_bias import add_biases_late
 from maskconver_mobile.converters.ops import TensorFlowOps
+from maskconver_mobile.converters.placeholders import Placeholders
 from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.tail import TAIL_KEY
 from maskconver_mobile.tflite_file import attach
@@ -30,17 +31,23 @@ def to_tflite(config: ModelConfig, weights: Weights, spec: GraphSpec, precision:
 
 def write_tflite(graph: Graph, spec: GraphSpec, precision: Precision = "float32") -> bytes:
     """Trace and convert; the flatbuffer has one signature, `serving_default`, and no card yet."""
-    module = tf.Module()
-    module.serve = function_of(graph, spec)
-    concrete = module.serve.get_concrete_function()
-    content = quantize_bytes(bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert()))
+    placeholders = Placeholders()
+    content = placeholders.fill(_converted(function_of(graph, spec, placeholders)))
+    content = quantize_bytes(_converted(function_of(graph, spec)) if content is None else content)
     content = content if spec.target == "reference" else add_biases_late(content)
     return halve_weights(content) if precision == "float16" else content
 
 
-def function_of(graph: Graph, spec: GraphSpec) -> Any:
-    """The graph as a TensorFlow function of one tensor, `image`."""
-    ops = TensorFlowOps(pick_in_place=spec.target in ("cpu", "arm"))
+def _converted(function: Any) -> bytes:
+    module = tf.Module()
+    module.serve = function
+    concrete = module.serve.get_concrete_function()
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
+
+
+def function_of(graph: Graph, spec: GraphSpec, placeholders: Placeholders | None = None) -> Any:
+    """The graph as a TensorFlow function of one tensor, `image`; with placeholders, it has these for large kernels."""
+    ops = TensorFlowOps(pick_in_place=spec.target in ("cpu", "arm"), placeholders=placeholders)
     image = tf.TensorSpec(graph.inputs["image"].shape, tf.as_dtype(spec.input_dtype), name="image")
     return tf.function(lambda image: emit(graph, ops, {"image": image}), input_signature=[image], autograph=False)
 

@@ -12,9 +12,11 @@ from maskconver_mobile.converters.graph.emit import multiply_adds
 from maskconver_mobile.converters.passes.block_sums import block_sums
 from maskconver_mobile.converters.passes.fold_batch_norm import fold_batch_norm
 from maskconver_mobile.converters.passes.fold_center_tap import fold_center_tap
+from maskconver_mobile.converters.passes.fold_channel_scale import fold_channel_scale
 from maskconver_mobile.converters.passes.fold_classifier import fold_classifier
 from maskconver_mobile.converters.passes.fold_input_scale import fold_input_scale
 from maskconver_mobile.converters.passes.fold_pooled_branch import fold_pooled_branch
+from maskconver_mobile.converters.passes.fold_unit_depthwise import fold_unit_depthwise
 from maskconver_mobile.converters.passes.fuse_activation import fuse_activation
 from maskconver_mobile.converters.passes.interleave_image import interleave_image
 from maskconver_mobile.converters.passes.join_branches import join_branches
@@ -35,13 +37,14 @@ from maskconver_mobile.converters.spec import Target
 Format = Literal["tflite", "onnx"]
 Pass = Callable[[GraphBuilder], int]
 
-PLAIN: tuple[Pass, ...] = (fold_batch_norm, lower_batch_norm, fuse_activation)
+PLAIN: tuple[Pass, ...] = (fold_batch_norm, lower_batch_norm, fold_channel_scale, fuse_activation)
 """What every runtime's own converter does, too."""
 
 TFLITE: tuple[Pass, ...] = (
     *PLAIN,
     fold_input_scale,
     interleave_image,
+    fold_unit_depthwise,
     fold_pooled_branch,
     join_branches,
     fold_classifier,
@@ -55,6 +58,7 @@ TFLITE: tuple[Pass, ...] = (
 # ONNX Runtime's convolutions add what they are given as they write; LiteRT's would leave every sum to an operator of
 # its own. It keeps maps in planes, which would have to be transposed before windows are picked.
 ONNX: tuple[Pass, ...] = (
+    fold_unit_depthwise,
     fold_center_tap,
     fold_pooled_branch,
     join_branches,

@@ -11,6 +11,7 @@ import tensorflow as tf
 from checkpoints import random_weights
 from models import run_tflite
 
+from maskconver_mobile.converters import placeholders
 from maskconver_mobile.converters.config import ModelConfig, read_config
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.converters.tflite import to_tflite
@@ -78,3 +79,30 @@ def test_sum_fusion_needs_equal_widths(data: Path) -> None:
     config = vary(read_config(data / "tiny_96" / "config.yaml"), {}, {"low_level_filters": 16})
     with pytest.raises(MaskConverError, match="low_level_num_filters = 24"):
         to_tflite(config, random_weights(), GraphSpec(level="heads"))
+
+
+def test_placeholders_leave_no_trace(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    """Kernels that are put in afterwards make the file that the converter makes of the kernels themselves."""
+    config, weights = read_config(data / "tiny_96" / "config.yaml"), random_weights()
+    plain = to_tflite(config, weights, GraphSpec("panoptic"))
+    monkeypatch.setattr(placeholders, "LARGE", 500)
+    filled = to_tflite(config, weights, GraphSpec("panoptic"))
+    image = np.random.default_rng(0).uniform(0, 255, (1, 96, 96, 3)).astype(np.float32)
+    expected, found = run_tflite(plain, image), run_tflite(filled, image)
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(found[name], tensor)
+    assert abs(len(filled) - len(plain)) < 0.01 * len(plain)
+
+
+def test_placeholders_that_the_converter_changed_are_noticed() -> None:
+    holders = placeholders.Placeholders()
+    kernel = np.ones((1, 1, 256, 256), np.float32)
+
+    def double(x: Any) -> Any:
+        return tf.nn.conv2d(x, holders.constant(kernel, (3, 0, 1, 2)) * 2.0, 1, "SAME")
+
+    function = tf.function(double, input_signature=[tf.TensorSpec([1, 2, 2, 256])], autograph=False)
+    module = tf.Module()
+    module.serve = function
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
+    assert holders.fill(bytes(converter.convert())) is None

@@ -45,6 +45,19 @@ def scaled_image(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
     return b.conv(x, normal(rng, 3, 3, x.shape[-1], 4), stride=2)
 
 
+def gamma(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
+    y = b.conv(x, normal(rng, 1, 1, x.shape[-1], 5), normal(rng, 5) if rng.random() < 0.5 else None)
+    y = y * b.constant(normal(rng, 5))
+    y = b.depthwise(b.relu(y), normal(rng, 3, 3, 5, 1), normal(rng, 5), stride=int(rng.integers(1, 3)))
+    return b.relu(y * b.constant(normal(rng, 5)))
+
+
+def lateral(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
+    y = b.depthwise(x, normal(rng, 1, 1, x.shape[-1], 1), dilation=(3, 2))
+    kernel = int(rng.integers(1, 4))
+    return b.conv(y, normal(rng, kernel, kernel, x.shape[-1], 5), normal(rng, 5), stride=int(rng.integers(1, 3)))
+
+
 def dilated(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
     rate = max(x.shape[1:3]) + int(rng.integers(0, 3))
     y = b.depthwise(x, normal(rng, 3, 3, x.shape[-1], 1), dilation=(rate, rate))
@@ -117,6 +130,8 @@ PLACES: dict[Pass, Build] = {
     passes.fuse_activation: activated,
     passes.fold_input_scale: scaled_image,
     passes.interleave_image: scaled_image,
+    passes.fold_channel_scale: gamma,
+    passes.fold_unit_depthwise: lateral,
     passes.fold_center_tap: dilated,
     passes.fold_pooled_branch: branches,
     passes.join_branches: joined,
@@ -206,6 +221,16 @@ def test_a_center_tap_is_alone_only_where_nothing_else_reaches() -> None:
     y = builder.depthwise(x, normal(rng, 3, 3, 4, 1), dilation=(5, 5))
     builder.graph.outputs = {"y": builder.conv(y, normal(rng, 1, 1, 4, 4))}
     assert passes.fold_center_tap(builder) == 0
+
+
+def test_a_kernel_that_several_factors_follow_stays_one() -> None:
+    builder = GraphBuilder()
+    rng = np.random.default_rng(0)
+    x = builder.input("x", (1, 6, 5, 4), np.float32)
+    kernel = normal(rng, 1, 1, 4, 4)
+    parts = [builder.conv(y, kernel) * builder.constant(normal(rng, 4)) for y in (x, builder.relu(x))]
+    builder.graph.outputs = {"y": builder.concat(parts)}
+    assert passes.fold_channel_scale(builder) == 0
 
 
 def test_a_kernel_that_several_norms_follow_stays_one() -> None:

@@ -20,6 +20,8 @@ from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.tail import find_proposals
 
 COUNT = 50
+GAP = 5e-6
+"""Of scores, over what counts as a tie."""
 MARGIN = 1e-4
 """Weights are rounded to float32 once more in the graph of a target, and some networks magnify that."""
 LEVELS: tuple[Level, ...] = ("panoptic", "masks", "heads")
@@ -174,14 +176,16 @@ def tamed(config: ModelConfig, image: Floats, seed: int) -> Recorder:
         weights = random_weights(100 * seed + attempt)
         maps = values(config, weights, GraphSpec("heads", "reference"), "onnx", image)
         for name, head in CLASSIFIERS.items():
-            means, sizes = (getattr(maps[name], of)((0, 1, 2)).astype(np.float32) for of in ("mean", "std"))
-            sizes = np.maximum(sizes, 1e-3 * np.abs(means) + 1e-6)
+            means, least, most = (
+                getattr(maps[name], of)((0, 1, 2)).astype(np.float32) for of in ("mean", "min", "max")
+            )
+            sizes = np.maximum((most - least) / 3, 1e-3 * np.abs(means) + 1e-6)
             arrays, path = weights.arrays, f"{head}/_classifier"
             arrays[f"{path}/bias"] = (arrays[f"{path}/bias"] - means) / sizes
             arrays[f"{path}/kernel"] = arrays[f"{path}/kernel"] / sizes
         heatmap = values(config, weights, GraphSpec("heads", "reference"), "onnx", image)["class_heatmap"]
         _, scores, _ = find_proposals(heatmap[0].astype(np.float32), config.num_instances + 1, config.level_sizes)
-        if scores[0] < 0.99999 and scores[-1] > 0.01 and np.diff(scores).max() < -MARGIN:
+        if scores[0] < 0.99999 and scores[-1] > 0.01 and np.diff(scores).max() < -GAP:
             return weights
     raise AssertionError("no weights with peaks that differ")
 

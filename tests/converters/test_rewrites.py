@@ -26,6 +26,7 @@ from maskconver_mobile.converters.passes import (
     Pass,
     block_sums,
     fold_pooled_branch,
+    fold_unit_depthwise,
     join_branches,
     lower_panoptic,
     lower_proposals,
@@ -57,7 +58,7 @@ def alone(pass_: Pass) -> tuple[Pass, ...]:
 
 
 ALL = [each for each in dict.fromkeys(chain(*PIPELINES.values())) if each not in PLAIN]
-NOT_HERE = {join_branches, pick_few_windows, block_sums}
+NOT_HERE = {join_branches, pick_few_windows, block_sums, fold_unit_depthwise}
 """Passes that find nothing in the tiny network: its branches read maps of their own, and all is small."""
 
 
