@@ -100,7 +100,7 @@ def _images_table(comparison: "Comparison") -> "Table":
     from rich.table import Table
 
     table = Table(title="Agreement")
-    table.add_column("image", overflow="fold")
+    table.add_column("image", max_width=20)
     measured = {name for one in comparison.images for name in one.measures}
     shown = {title: name for title, name in PER_IMAGE.items() if name in measured}
     for title in shown:
@@ -116,7 +116,7 @@ def _summary_table(comparison: "Comparison") -> "Table":
     table = Table("measure", title=f"{len(comparison.images)} images")
     for name in ("mean", "p10", "worst"):
         table.add_column(name, justify="right")
-    table.add_column("worst image", overflow="fold")
+    table.add_column("worst image", max_width=20)
     for name, summary in comparison.summary().items():
         table.add_row(
             name, _number(summary.mean), _number(summary.p10), _number(summary.worst), summary.worst_image.name

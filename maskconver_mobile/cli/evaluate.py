@@ -135,7 +135,7 @@ def _groups_table(models: Sequence[Path], found: Sequence["Evaluation"], images:
     from rich.table import Table
 
     table = Table(title=f"Panoptic quality of {images} images, in points")
-    table.add_column("model", overflow="fold")
+    table.add_column("model", max_width=20)
     table.add_column("classes")
     for column in ("PQ", "SQ", "RQ", "n", *(["PQ difference"] if len(models) > 1 else [])):
         table.add_column(column, justify="right")
@@ -156,10 +156,12 @@ def _agreement_table(models: Sequence[Path], found: Sequence["Evaluation"]) -> "
     from rich.table import Table
 
     names = _names(models)
-    table = Table("model", "with " + names[0], title="Agreement of categories, in points, and of heads, in dB")
+    table = Table(title="Agreement of categories, in points, and of heads, in dB")
+    table.add_column("model", max_width=20)
+    table.add_column("with " + names[0], max_width=24)
     for column in ("mean", "p10", "worst"):
         table.add_column(column, justify="right")
-    table.add_column("worst image", overflow="fold")
+    table.add_column("worst image", max_width=16)
     for name, one in zip(names[1:], found[1:], strict=True):
         summary = one.comparison.summary() if one.comparison is not None else {}
         rows = {title: (summary[key], 100) for title, key in SHARES.items() if key in summary}
@@ -177,7 +179,7 @@ def _classes_table(models: Sequence[Path], qualities: Sequence["PanopticQuality"
     table = Table("id", "class", title="By class, in points")
     headers = ("PQ", "SQ", "RQ", "TP", "FP", "FN") if len(models) == 1 else _names(models)
     for header in headers:
-        table.add_column(header, justify="right", overflow="fold")
+        table.add_column(header, justify="right", max_width=20)
     for row in zip(*(quality.per_class for quality in qualities), strict=True):
         first = row[0]
         if len(row) > 1:

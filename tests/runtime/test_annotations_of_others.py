@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import subprocess
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from terminals import COMMAND, on_terminal
 
 from maskconver_mobile import MaskConverError, MaskConverWarning, Segmenter
 from maskconver_mobile.coco import GroundTruth, read_ground_truth, read_ids
@@ -75,6 +77,18 @@ def perfect(coco: Path, folder: Path) -> Path:
 def test_predictions_are_found_by_name_where_ids_differ(coco: Path, tmp_path: Path) -> None:
     (found,) = evaluate([perfect(coco, tmp_path)], read(coco, "string_image_id"))
     assert found.quality.all.pq == 1
+
+
+def test_labels_of_others_are_no_markup(coco: Path, tmp_path: Path) -> None:
+    """On a terminal and in a pipe."""
+    names = {c["name"] for c in json.loads((coco / "closing_names.json").read_text())["categories"]}
+    shown = next(name for name in names if "[/" in name)
+    words = ("evaluate", perfect(coco, tmp_path), "--images", coco / "images", "--panoptic-dir", coco / "png")
+    words = (*words, "--annotations", coco / "closing_names.json")
+    assert shown.split()[0] in on_terminal(*words)
+    done = subprocess.run([COMMAND, *map(str, words)], capture_output=True, text=True, check=True, timeout=60)
+    assert shown.split()[0] in done.stdout
+    assert "id\tclass\tPQ\tSQ\tRQ\tTP\tFP\tFN\n" in done.stdout
 
 
 def own_truth(coco: Path, folder: Path, images: str) -> GroundTruth:

@@ -18,6 +18,7 @@ from terminals import on_terminal
 
 from maskconver_mobile import Segmenter
 from maskconver_mobile.batch import find_images, image_ids, result_names
+from maskconver_mobile.cli.terminal import shorten
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
@@ -230,6 +231,19 @@ def test_phone_pictures_are_read_or_refused_with_one_line_each(tmp_path: Path, d
 def test_tables_fit_a_terminal_of_80_columns() -> None:
     for words in (("inspect", DEFAULT_MODEL), ("doctor",)):
         assert max(map(len, on_terminal(*words).splitlines())) <= 80
+
+
+def test_a_long_name_loses_its_middle_on_a_terminal_alone(tmp_path: Path, data: Path) -> None:
+    """Both models and images of `compare` and `evaluate`."""
+    photo = tmp_path / f"{'holiday_' * 8}last.jpg"
+    shutil.copy(data / "inputs" / "images" / "plain.jpg", photo)
+    words = ("compare", DEFAULT_MODEL, DEFAULT_MODEL, "--images", tmp_path)
+    shown = on_terminal(*words)
+    assert max(len(line) for line in shown.splitlines() if line.startswith(("│", "┃"))) <= 80
+    assert shorten(photo.name, 20) in shown
+    assert photo.name in run(*words, cwd=tmp_path).stdout.decode()
+    assert shorten("abcdefghij", 7) == "ab…ghij"
+    assert shorten("abc", 3) == "abc"
 
 
 def test_a_bar_is_for_people(tmp_path: Path, small: Path) -> None:
