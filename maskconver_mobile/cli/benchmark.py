@@ -163,7 +163,9 @@ def report(reports: tuple[Path, ...], output: Path) -> None:
     from maskconver_mobile.benchmarks.combine import combine
     from maskconver_mobile.benchmarks.report import save_html
     from maskconver_mobile.benchmarks.results import Report
+    from maskconver_mobile.files import refuse_own_input
 
+    refuse_own_input(output, *reports)
     loaded = [Report.load(path) for path in reports]
     save_html(combine(loaded, [str(path) for path in reports]), output)
     click.echo(f"{output} written", err=True)

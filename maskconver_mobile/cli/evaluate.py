@@ -85,7 +85,7 @@ def command(
 
     if stable and len(models) == 1:
         raise click.UsageError("--stable compares with the first of several models; give another one")
-    check_json_target(json_file)
+    check_json_target(json_file, *models, *annotations)
     truth = read_ground_truth(images, annotations, panoptic_dirs, limit=limit)
     count = len(truth.samples)
     with without_chatter(), progress("Evaluating", count) as advance:

@@ -175,6 +175,32 @@ def test_interrupted_it_keeps_what_is_done(tmp_path: Path, small: Path, number: 
     assert 2 <= len(document["annotations"]) < 62
 
 
+def test_no_verb_writes_over_what_it_reads(tmp_path: Path) -> None:
+    for name in ("report.json", "model.tflite"):
+        shutil.copy(DEFAULT_MODEL, tmp_path / name)
+    for words in (
+        ("quantize", "model.tflite", "--recipe", "float16", "--output", "./model.tflite"),
+        (
+            "evaluate",
+            "m",
+            "--images",
+            "i",
+            "--annotations",
+            "report.json",
+            "--panoptic-dir",
+            "p",
+            "--json",
+            "report.json",
+        ),
+        ("benchmark", "report", "report.json", "--output", "report.json"),
+    ):
+        done = run(*words, cwd=tmp_path)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert b"is what is read; give another file to write" in done.stderr
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == DEFAULT_MODEL.read_bytes()
+
+
 # Names
 
 
