@@ -22,11 +22,15 @@ SHARES = {"pixels": "pixel_agreement", "stable pixels": "stable_agreement"}
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
-@click.option("--images", multiple=True, required=True, type=click.Path(path_type=Path), help="Folder of the images.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of images/, panoptic.json and panoptic/, or of COCO as it is unpacked, instead of the next three.",
+)
+@click.option("--images", multiple=True, type=click.Path(path_type=Path), help="Folder of the images.")
 @click.option(
     "--annotations",
     multiple=True,
-    required=True,
     type=click.Path(path_type=Path),
     help="COCO panoptic JSON of the truth.",
 )
@@ -34,7 +38,6 @@ SHARES = {"pixels": "pixel_agreement", "stable pixels": "stable_agreement"}
     "--panoptic-dir",
     "panoptic_dirs",
     multiple=True,
-    required=True,
     type=click.Path(path_type=Path),
     help="Folder of the truth's PNGs.",
 )
@@ -56,6 +59,7 @@ SHARES = {"pixels": "pixel_agreement", "stable pixels": "stable_agreement"}
 @threads_option(1, "Threads of each process.")
 def command(
     models: tuple[Path, ...],
+    data: Path | None,
     images: tuple[Path, ...],
     annotations: tuple[Path, ...],
     panoptic_dirs: tuple[Path, ...],
@@ -75,16 +79,23 @@ def command(
     once per set; several sets are evaluated as one.
 
     \b
+    maskconver-mobile evaluate int8.tflite --data coco
     maskconver-mobile evaluate float.tflite int8.tflite --workers 4 \\
         --images val2017 --annotations panoptic_val2017.json --panoptic-dir panoptic_val2017
     """
     from maskconver_mobile.cli.progress import progress
     from maskconver_mobile.cli.terminal import show, without_chatter
-    from maskconver_mobile.coco import read_ground_truth
+    from maskconver_mobile.coco import find_set, read_ground_truth
     from maskconver_mobile.evaluation import evaluate
 
     if stable and len(models) == 1:
         raise click.UsageError("--stable compares with the first of several models; give another one")
+    if data is not None:
+        if images or annotations or panoptic_dirs:
+            raise click.UsageError("--data names the folder of all three; leave the others out")
+        images, annotations, panoptic_dirs = zip(find_set(data), strict=True)
+    elif not (images and annotations and panoptic_dirs):
+        raise click.UsageError("give --data, or --images, --annotations and --panoptic-dir")
     check_json_target(json_file, *models, *annotations)
     truth = read_ground_truth(images, annotations, panoptic_dirs, limit=limit)
     count = len(truth.samples)

@@ -12,7 +12,7 @@ from PIL import Image
 from terminals import COMMAND, on_terminal
 
 from maskconver_mobile import MaskConverError, MaskConverWarning, Segmenter
-from maskconver_mobile.coco import GroundTruth, read_ground_truth, read_ids
+from maskconver_mobile.coco import GroundTruth, find_set, read_ground_truth, read_ids
 from maskconver_mobile.evaluation import evaluate
 from maskconver_mobile.image import load_image
 from maskconver_mobile.segmenter import DEFAULT_MODEL
@@ -77,6 +77,26 @@ def perfect(coco: Path, folder: Path) -> Path:
 def test_predictions_are_found_by_name_where_ids_differ(coco: Path, tmp_path: Path) -> None:
     (found,) = evaluate([perfect(coco, tmp_path)], read(coco, "string_image_id"))
     assert found.quality.all.pq == 1
+
+
+def test_the_layouts_of_a_set(coco: Path, tmp_path: Path) -> None:
+    own, unpacked = tmp_path / "own", tmp_path / "unpacked"
+    for images, annotations in ((own / "images", own / "panoptic.json"), (unpacked / "val2017", None)):
+        annotations = annotations or unpacked / "annotations" / "panoptic_val2017.json"
+        shutil.copytree(coco / "images", images)
+        annotations.parent.mkdir(exist_ok=True)
+        shutil.copy(coco / "base.json", annotations)
+        shutil.copytree(coco / "png", annotations.with_suffix(""))
+    predictions = perfect(coco, tmp_path)
+    for folder in (own, unpacked):
+        (found,) = evaluate([predictions], read_ground_truth(*([path] for path in find_set(folder))))
+        assert found.quality.all.pq == 1
+        done = subprocess.run([COMMAND, "evaluate", predictions, "--data", folder, "--json"], capture_output=True)
+        assert json.loads(done.stdout)["models"][0]["all"]["pq"] == 1
+    shutil.copy(coco / "base.json", unpacked / "panoptic.json")
+    for folder, message in ((unpacked, "has 2 annotation files"), (coco / "images", "has neither panoptic.json nor")):
+        with pytest.raises(MaskConverError, match=message):
+            find_set(folder)
 
 
 def test_labels_of_others_are_no_markup(coco: Path, tmp_path: Path) -> None:
