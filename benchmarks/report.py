@@ -110,9 +110,11 @@ def table(report: Report) -> "Table":
     report = report.with_short_names()
     header, *lines = rows(report)
     shown = [i for i, name in enumerate(header) if name in SHORT and any(line[i] for line in lines)]
-    found = Table("model", title="Latency of the model's run over photographs, ms")
+    found = Table(title="Latency of the model's run over photographs, ms")
+    found.add_column("model", overflow="fold")
     for i in shown:
-        found.add_column(header[i].removesuffix(" ms"), justify="right", no_wrap=True)
+        wide = any(" " in line[i] for line in lines)
+        found.add_column(header[i].removesuffix(" ms"), justify="right", no_wrap=not wide)
     for result, line in zip(report.results, lines, strict=True):
         found.add_row(_label(result), *(line[i] for i in shown))
     return found

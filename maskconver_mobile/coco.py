@@ -151,6 +151,24 @@ def read_ground_truth(
     return GroundTruth(sets[0].labels, samples)
 
 
+def find_set(folder: Path) -> tuple[Path, Path, Path]:
+    """Where an annotated set keeps its images, its annotations and its PNGs.
+
+    Either `images`, `panoptic.json` and `panoptic`, or as COCO is unpacked: `NAME`, `annotations/panoptic_NAME.json`
+    and `annotations/panoptic_NAME`.
+
+    Raises:
+        MaskConverError: the folder holds no such set, or several.
+    """
+    found = [folder / "panoptic.json", *sorted((folder / "annotations").glob("panoptic_*.json"))]
+    found = [path for path in found if path.is_file()]
+    if len(found) != 1:
+        there = f"{len(found)} annotation files" if found else "neither panoptic.json nor annotations/panoptic_*.json"
+        raise MaskConverError(f"{folder}: has {there}; give --images, --annotations and --panoptic-dir")
+    own = folder / found[0].stem.removeprefix("panoptic_")
+    return own if own.is_dir() and own.name != "panoptic" else folder / "images", found[0], found[0].with_suffix("")
+
+
 def read_predictions(path: Path) -> dict[int | str, Annotation]:
     """Read predictions by image id: `NAME.json`, with its PNGs in the folder `NAME` beside it.
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskconver_mobile.cli.parameters import parse_numbers, refuse
+from maskconver_mobile.cli.parameters import (
+    STDOUT,
+    check_json_target,
+    json_option,
+    parse_numbers,
+    refuse,
+    write_json,
+)
 from maskconver_mobile.errors import MaskConverError
 
 if TYPE_CHECKING:
@@ -87,7 +94,15 @@ def command() -> None:
 @click.option(
     "--timeout", type=click.FloatRange(1, 86_400), default=600.0, show_default=True, help="Of a run on the device."
 )
-def run(models: tuple[Path, ...], sizes: tuple[int, ...] | None, output: Path, adb: bool, **options: Any) -> int:
+@json_option
+def run(
+    models: tuple[Path, ...],
+    sizes: tuple[int, ...] | None,
+    output: Path,
+    adb: bool,
+    json_file: Path | None,
+    **options: Any,
+) -> int:
     """Measure models on photographs: latency, stages, memory, loading, and operators with --profile.
 
     Exit code 1 if --verify finds another answer on a phone.
@@ -99,12 +114,15 @@ def run(models: tuple[Path, ...], sizes: tuple[int, ...] | None, output: Path, a
     _check(adb, options)
     found = find_models(models, sizes or ())
     ensure_writable(output / "benchmark.json")
+    check_json_target(json_file)
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     settings = {"models": [str(path) for path in models], "sizes": sizes or (), "adb": adb, **options}
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
     options["photos"] = find_photos(options["images"])
     measure = _on_devices if adb else _on_host
-    return measure(found, options, lambda **parts: _save(output, created, settings, **parts))
+    return measure(
+        found, {**options, "json_file": json_file}, lambda **parts: _save(output, created, settings, **parts)
+    )
 
 
 @command.command()
@@ -145,7 +163,9 @@ def report(reports: tuple[Path, ...], output: Path) -> None:
     from maskconver_mobile.benchmarks.combine import combine
     from maskconver_mobile.benchmarks.report import save_html
     from maskconver_mobile.benchmarks.results import Report
+    from maskconver_mobile.files import refuse_own_input
 
+    refuse_own_input(output, *reports)
     loaded = [Report.load(path) for path in reports]
     save_html(combine(loaded, [str(path) for path in reports]), output)
     click.echo(f"{output} written", err=True)
@@ -172,6 +192,7 @@ def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Call
     from maskconver_mobile.benchmarks.host_session import HostOptions, benchmark_host
     from maskconver_mobile.benchmarks.results import Machine, Result
     from maskconver_mobile.cli.progress import bar
+    from maskconver_mobile.cli.terminal import shorten
     from maskconver_mobile.text import printable
 
     results: list[Result] = []
@@ -183,7 +204,7 @@ def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Call
                 models,
                 _options(HostOptions, options),
                 lambda words, done, total: shown.update(
-                    task, description=printable(words), completed=done, total=total
+                    task, description=shorten(printable(words), 40), completed=done, total=total
                 ),
                 results.append,
             )
@@ -191,7 +212,7 @@ def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Call
         if results:
             save(machines=(partial,), results=tuple(results), complete=False)
         raise
-    _show(save(machines=(machine,), results=tuple(results), complete=True))
+    _show(save(machines=(machine,), results=tuple(results), complete=True), options["json_file"])
     return 0
 
 
@@ -212,7 +233,7 @@ def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "C
     results = tuple(result for outcome in outcomes for result in outcome.results)
     if results or not failed:
         machines = tuple(outcome.machine for outcome in outcomes)
-        _show(save(machines=machines, results=results, complete=not failed))
+        _show(save(machines=machines, results=results, complete=not failed), options["json_file"])
     far = [line for result in results if (line := _too_far(result, options["min_stable_agreement"]))]
     for line in far:
         say(line)
@@ -252,10 +273,13 @@ def _save(output: Path, created: str, settings: dict[str, Any], **parts: Any) ->
     return report
 
 
-def _show(report: "Report") -> None:
+def _show(report: "Report", json_file: Path | None) -> None:
     from maskconver_mobile.benchmarks.report import notes, table
     from maskconver_mobile.cli.terminal import say, show
 
-    show(table(report))
+    if json_file is not None:
+        write_json(json_file, report.to_json().rstrip())
+    if json_file != STDOUT:
+        show(table(report))
     for note in notes(report):
         say(note)

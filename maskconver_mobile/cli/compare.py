@@ -27,7 +27,7 @@ PER_IMAGE = {
 
 @click.command()
 @click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("others", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="B...")
 @click.option("--images", required=True, type=click.Path(path_type=Path), help="Folder of images.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N images by name.")
 @click.option(
@@ -42,19 +42,17 @@ PER_IMAGE = {
 )
 @json_option
 @threads_option()
-@click.pass_context
 def command(
-    ctx: click.Context,
     a: Path,
-    b: Path,
+    others: tuple[Path, ...],
     images: Path,
     limit: int | None,
     min_agreement: float | None,
     min_stable_agreement: float | None,
     json_file: Path | None,
     num_threads: int | None,
-) -> None:
-    """How far model B strays from model A on images without ground truth.
+) -> int:
+    """How far models B stray from model A on images without ground truth.
 
     Pixels of the same category: of all, and of the stable ones, whose category A keeps under six draws of noise
     of one grey level. Tensor errors of the outputs that both have, proposals in common (same class, mask IoU
@@ -63,6 +61,7 @@ def command(
 
     \b
     maskconver-mobile compare float.tflite int8.tflite --images photos --min-stable-agreement 0.9
+    maskconver-mobile compare float.tflite int8.tflite float.onnx --images photos
     """
     import json
 
@@ -72,35 +71,51 @@ def command(
     from maskconver_mobile.comparison import compare
     from maskconver_mobile.segmenter import Segmenter
 
-    check_json_target(json_file)
+    check_json_target(json_file, a, *others)
     paths = find_images([str(images)])[:limit]
-    with without_chatter(), progress("Comparing", len(paths)) as advance:
-        first, second = (Segmenter(path, num_threads=num_threads) for path in (a, b))
-        comparison = compare(first, second, paths, advance, stable=True)
-    for _, reason in comparison.skipped:
+    with without_chatter(), progress("Comparing", len(paths) * len(others)) as advance:
+        first, *rest = (Segmenter(path, num_threads=num_threads) for path in (a, *others))
+        found = [(b, compare(first, other, paths, advance, stable=True)) for b, other in zip(others, rest, strict=True)]
+    skipped = found[0][1].skipped
+    for _, reason in skipped:
         say(f"skipped: {reason}")
-    if comparison.skipped:
-        say(f"skipped {len(comparison.skipped)} of {len(paths)} images")
+    if skipped:
+        say(f"skipped {len(skipped)} of {len(paths)} images")
     if json_file is not None:
-        document = {"schema": SCHEMA, "a": str(a), "b": str(b), **comparison.to_dict()}
-        write_json(json_file, json.dumps(document, indent=1))
+        documents = [{"a": str(a), "b": str(b), **comparison.to_dict()} for b, comparison in found]
+        document = documents[0] if len(documents) == 1 else {"comparisons": documents}
+        write_json(json_file, json.dumps({"schema": SCHEMA, **document}, indent=1))
     if json_file != STDOUT:
-        show(_images_table(comparison), _summary_table(comparison))
-    for what, found, least in (
-        ("agreement", comparison.agreement, min_agreement),
-        ("agreement on stable pixels", comparison.stable_agreement, min_stable_agreement),
-    ):
-        if least is not None and (found is None or found < least):
-            known = "is not known, as no pixel is stable" if found is None else f"{found:.4f} with {a} is below {least}"
-            say(f"{b}: {what} {known}")
-            ctx.exit(1)
+        for b, comparison in found:
+            name = f" of {b.name}" if len(found) > 1 else ""
+            show(_images_table(comparison, name), _summary_table(comparison))
+    far = [
+        line
+        for b, comparison in found
+        for what, share, least in (
+            ("agreement", comparison.agreement, min_agreement),
+            ("agreement on stable pixels", comparison.stable_agreement, min_stable_agreement),
+        )
+        if (line := _too_far(what, share, least, a, b))
+    ]
+    for line in far:
+        say(line)
+    return int(bool(far))
 
 
-def _images_table(comparison: "Comparison") -> "Table":
+def _too_far(what: str, share: float | None, least: float | None, a: Path, b: Path) -> str:
+    """A line where a gate is shut, or nothing."""
+    if least is None or (share is not None and share >= least):
+        return ""
+    known = "is not known, as no pixel is stable" if share is None else f"{share:.4f} with {a} is below {least}"
+    return f"{b}: {what} {known}"
+
+
+def _images_table(comparison: "Comparison", name: str) -> "Table":
     from rich.table import Table
 
-    table = Table(title="Agreement")
-    table.add_column("image", overflow="fold")
+    table = Table(title=f"Agreement{name}")
+    table.add_column("image", max_width=20)
     measured = {name for one in comparison.images for name in one.measures}
     shown = {title: name for title, name in PER_IMAGE.items() if name in measured}
     for title in shown:
@@ -116,7 +131,7 @@ def _summary_table(comparison: "Comparison") -> "Table":
     table = Table("measure", title=f"{len(comparison.images)} images")
     for name in ("mean", "p10", "worst"):
         table.add_column(name, justify="right")
-    table.add_column("worst image", overflow="fold")
+    table.add_column("worst image", max_width=20)
     for name, summary in comparison.summary().items():
         table.add_row(
             name, _number(summary.mean), _number(summary.p10), _number(summary.worst), summary.worst_image.name

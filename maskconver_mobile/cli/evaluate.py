@@ -22,11 +22,15 @@ SHARES = {"pixels": "pixel_agreement", "stable pixels": "stable_agreement"}
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
-@click.option("--images", multiple=True, required=True, type=click.Path(path_type=Path), help="Folder of the images.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of images/, panoptic.json and panoptic/, or of COCO as it is unpacked, instead of the next three.",
+)
+@click.option("--images", multiple=True, type=click.Path(path_type=Path), help="Folder of the images.")
 @click.option(
     "--annotations",
     multiple=True,
-    required=True,
     type=click.Path(path_type=Path),
     help="COCO panoptic JSON of the truth.",
 )
@@ -34,7 +38,6 @@ SHARES = {"pixels": "pixel_agreement", "stable pixels": "stable_agreement"}
     "--panoptic-dir",
     "panoptic_dirs",
     multiple=True,
-    required=True,
     type=click.Path(path_type=Path),
     help="Folder of the truth's PNGs.",
 )
@@ -56,6 +59,7 @@ SHARES = {"pixels": "pixel_agreement", "stable pixels": "stable_agreement"}
 @threads_option(1, "Threads of each process.")
 def command(
     models: tuple[Path, ...],
+    data: Path | None,
     images: tuple[Path, ...],
     annotations: tuple[Path, ...],
     panoptic_dirs: tuple[Path, ...],
@@ -75,17 +79,24 @@ def command(
     once per set; several sets are evaluated as one.
 
     \b
+    maskconver-mobile evaluate int8.tflite --data coco
     maskconver-mobile evaluate float.tflite int8.tflite --workers 4 \\
         --images val2017 --annotations panoptic_val2017.json --panoptic-dir panoptic_val2017
     """
     from maskconver_mobile.cli.progress import progress
     from maskconver_mobile.cli.terminal import show, without_chatter
-    from maskconver_mobile.coco import read_ground_truth
+    from maskconver_mobile.coco import find_set, read_ground_truth
     from maskconver_mobile.evaluation import evaluate
 
     if stable and len(models) == 1:
         raise click.UsageError("--stable compares with the first of several models; give another one")
-    check_json_target(json_file)
+    if data is not None:
+        if images or annotations or panoptic_dirs:
+            raise click.UsageError("--data names the folder of all three; leave the others out")
+        images, annotations, panoptic_dirs = zip(find_set(data), strict=True)
+    elif not (images and annotations and panoptic_dirs):
+        raise click.UsageError("give --data, or --images, --annotations and --panoptic-dir")
+    check_json_target(json_file, *models, *annotations)
     truth = read_ground_truth(images, annotations, panoptic_dirs, limit=limit)
     count = len(truth.samples)
     with without_chatter(), progress("Evaluating", count) as advance:
@@ -135,7 +146,7 @@ def _groups_table(models: Sequence[Path], found: Sequence["Evaluation"], images:
     from rich.table import Table
 
     table = Table(title=f"Panoptic quality of {images} images, in points")
-    table.add_column("model", overflow="fold")
+    table.add_column("model", max_width=20)
     table.add_column("classes")
     for column in ("PQ", "SQ", "RQ", "n", *(["PQ difference"] if len(models) > 1 else [])):
         table.add_column(column, justify="right")
@@ -156,10 +167,12 @@ def _agreement_table(models: Sequence[Path], found: Sequence["Evaluation"]) -> "
     from rich.table import Table
 
     names = _names(models)
-    table = Table("model", "with " + names[0], title="Agreement of categories, in points, and of heads, in dB")
+    table = Table(title="Agreement of categories, in points, and of heads, in dB")
+    table.add_column("model", max_width=20)
+    table.add_column("with " + names[0], max_width=24)
     for column in ("mean", "p10", "worst"):
         table.add_column(column, justify="right")
-    table.add_column("worst image", overflow="fold")
+    table.add_column("worst image", max_width=16)
     for name, one in zip(names[1:], found[1:], strict=True):
         summary = one.comparison.summary() if one.comparison is not None else {}
         rows = {title: (summary[key], 100) for title, key in SHARES.items() if key in summary}
@@ -177,7 +190,7 @@ def _classes_table(models: Sequence[Path], qualities: Sequence["PanopticQuality"
     table = Table("id", "class", title="By class, in points")
     headers = ("PQ", "SQ", "RQ", "TP", "FP", "FN") if len(models) == 1 else _names(models)
     for header in headers:
-        table.add_column(header, justify="right", overflow="fold")
+        table.add_column(header, justify="right", max_width=20)
     for row in zip(*(quality.per_class for quality in qualities), strict=True):
         first = row[0]
         if len(row) > 1:

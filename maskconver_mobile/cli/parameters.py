@@ -70,15 +70,16 @@ def write_json(target: Path, text: str) -> None:
         write_atomically(target, f"{text}\n".encode())
 
 
-def check_json_target(target: Path | None) -> None:
-    """Fail before the work where the file could not be written.
+def check_json_target(target: Path | None, *inputs: Path) -> None:
+    """Fail before the work where the file could not be written, or is one of those that are read.
 
     Raises:
-        MaskConverError: it could not.
+        MaskConverError: it could not, or is.
     """
-    from maskconver_mobile.files import ensure_writable
+    from maskconver_mobile.files import ensure_writable, refuse_own_input
 
-    if target not in (None, STDOUT):
+    if target is not None and target != STDOUT:
+        refuse_own_input(target, *inputs)
         ensure_writable(target)
 
 

@@ -34,9 +34,16 @@ def say(message: str) -> None:
 
 
 def show(*tables: "Table") -> None:
-    """Print tables: drawn for a person, and with tabs between the cells for a program that reads them from a pipe."""
+    """Print tables: drawn for a person, and with tabs between the cells for a program that reads them from a pipe.
+
+    For a person, what is wider than its column's `max_width` loses its middle.
+    """
     console = PlainConsole()
     if console.is_terminal:
+        for column in (column for table in tables for column in table.columns):
+            if column.max_width is not None:
+                column.header = shorten(str(column.header), column.max_width)
+                column._cells = [shorten(str(cell), column.max_width) for cell in column.cells]
         console.print(*tables)
         return
     for table in tables:

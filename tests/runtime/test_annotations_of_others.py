@@ -2,15 +2,17 @@
 
 import json
 import shutil
+import subprocess
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from terminals import COMMAND, on_terminal
 
 from maskconver_mobile import MaskConverError, MaskConverWarning, Segmenter
-from maskconver_mobile.coco import GroundTruth, read_ground_truth, read_ids
+from maskconver_mobile.coco import GroundTruth, find_set, read_ground_truth, read_ids
 from maskconver_mobile.evaluation import evaluate
 from maskconver_mobile.image import load_image
 from maskconver_mobile.segmenter import DEFAULT_MODEL
@@ -75,6 +77,38 @@ def perfect(coco: Path, folder: Path) -> Path:
 def test_predictions_are_found_by_name_where_ids_differ(coco: Path, tmp_path: Path) -> None:
     (found,) = evaluate([perfect(coco, tmp_path)], read(coco, "string_image_id"))
     assert found.quality.all.pq == 1
+
+
+def test_the_layouts_of_a_set(coco: Path, tmp_path: Path) -> None:
+    own, unpacked = tmp_path / "own", tmp_path / "unpacked"
+    for images, annotations in ((own / "images", own / "panoptic.json"), (unpacked / "val2017", None)):
+        annotations = annotations or unpacked / "annotations" / "panoptic_val2017.json"
+        shutil.copytree(coco / "images", images)
+        annotations.parent.mkdir(exist_ok=True)
+        shutil.copy(coco / "base.json", annotations)
+        shutil.copytree(coco / "png", annotations.with_suffix(""))
+    predictions = perfect(coco, tmp_path)
+    for folder in (own, unpacked):
+        (found,) = evaluate([predictions], read_ground_truth(*([path] for path in find_set(folder))))
+        assert found.quality.all.pq == 1
+        done = subprocess.run([COMMAND, "evaluate", predictions, "--data", folder, "--json"], capture_output=True)
+        assert json.loads(done.stdout)["models"][0]["all"]["pq"] == 1
+    shutil.copy(coco / "base.json", unpacked / "panoptic.json")
+    for folder, message in ((unpacked, "has 2 annotation files"), (coco / "images", "has neither panoptic.json nor")):
+        with pytest.raises(MaskConverError, match=message):
+            find_set(folder)
+
+
+def test_labels_of_others_are_no_markup(coco: Path, tmp_path: Path) -> None:
+    """On a terminal and in a pipe."""
+    names = {c["name"] for c in json.loads((coco / "closing_names.json").read_text())["categories"]}
+    shown = next(name for name in names if "[/" in name)
+    words = ("evaluate", perfect(coco, tmp_path), "--images", coco / "images", "--panoptic-dir", coco / "png")
+    words = (*words, "--annotations", coco / "closing_names.json")
+    assert shown.split()[0] in on_terminal(*words)
+    done = subprocess.run([COMMAND, *map(str, words)], capture_output=True, text=True, check=True, timeout=60)
+    assert shown.split()[0] in done.stdout
+    assert "id\tclass\tPQ\tSQ\tRQ\tTP\tFP\tFN\n" in done.stdout
 
 
 def own_truth(coco: Path, folder: Path, images: str) -> GroundTruth:

@@ -18,6 +18,7 @@ from terminals import on_terminal
 
 from maskconver_mobile import Segmenter
 from maskconver_mobile.batch import find_images, image_ids, result_names
+from maskconver_mobile.cli.terminal import shorten
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
@@ -174,6 +175,32 @@ def test_interrupted_it_keeps_what_is_done(tmp_path: Path, small: Path, number: 
     assert 2 <= len(document["annotations"]) < 62
 
 
+def test_no_verb_writes_over_what_it_reads(tmp_path: Path) -> None:
+    for name in ("report.json", "model.tflite"):
+        shutil.copy(DEFAULT_MODEL, tmp_path / name)
+    for words in (
+        ("quantize", "model.tflite", "--recipe", "float16", "--output", "./model.tflite"),
+        (
+            "evaluate",
+            "m",
+            "--images",
+            "i",
+            "--annotations",
+            "report.json",
+            "--panoptic-dir",
+            "p",
+            "--json",
+            "report.json",
+        ),
+        ("benchmark", "report", "report.json", "--output", "report.json"),
+    ):
+        done = run(*words, cwd=tmp_path)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert b"is what is read; give another file to write" in done.stderr
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == DEFAULT_MODEL.read_bytes()
+
+
 # Names
 
 
@@ -230,6 +257,19 @@ def test_phone_pictures_are_read_or_refused_with_one_line_each(tmp_path: Path, d
 def test_tables_fit_a_terminal_of_80_columns() -> None:
     for words in (("inspect", DEFAULT_MODEL), ("doctor",)):
         assert max(map(len, on_terminal(*words).splitlines())) <= 80
+
+
+def test_a_long_name_loses_its_middle_on_a_terminal_alone(tmp_path: Path, data: Path) -> None:
+    """Both models and images of `compare` and `evaluate`."""
+    photo = tmp_path / f"{'holiday_' * 8}last.jpg"
+    shutil.copy(data / "inputs" / "images" / "plain.jpg", photo)
+    words = ("compare", DEFAULT_MODEL, DEFAULT_MODEL, "--images", tmp_path)
+    shown = on_terminal(*words)
+    assert max(len(line) for line in shown.splitlines() if line.startswith(("│", "┃"))) <= 80
+    assert shorten(photo.name, 20) in shown
+    assert photo.name in run(*words, cwd=tmp_path).stdout.decode()
+    assert shorten("abcdefghij", 7) == "ab…ghij"
+    assert shorten("abc", 3) == "abc"
 
 
 def test_a_bar_is_for_people(tmp_path: Path, small: Path) -> None:

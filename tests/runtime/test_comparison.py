@@ -287,7 +287,7 @@ def test_command_reports_and_writes_json(
 ) -> None:
     (images[0].parent / "c.jpg").write_text("text")
     file = tmp_path / "comparison.json"
-    assert run("good", "bad", "--images", str(images[0].parent), "--json", str(file)) is None
+    assert run("good", "bad", "--images", str(images[0].parent), "--json", str(file)) == 0
     out, err = capsys.readouterr()
     assert "pixel_agreement" in out
     assert "0.5000" in out
@@ -302,9 +302,24 @@ def test_command_reports_and_writes_json(
 
 
 @pytest.mark.usefixtures("models")
-@pytest.mark.parametrize(("model", "least", "code"), [("good", "1.0", None), ("bad", "0.5", None), ("bad", "0.51", 1)])
+def test_several_models_are_compared_with_the_first(
+    images: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "comparison.json"
+    folder = str(images[0].parent)
+    assert run("good", "good", "bad", "--images", folder, "--min-agreement", "0.9", "--json", str(file)) == 1
+    out, err = capsys.readouterr()
+    assert "# Agreement of bad\n" in out
+    assert err == "bad: agreement 0.5000 with good is below 0.9\n"
+    found = json.loads(file.read_text())
+    assert [(one["a"], one["b"]) for one in found["comparisons"]] == [("good", "good"), ("good", "bad")]
+    assert [one["summary"]["pixel_agreement"]["mean"] for one in found["comparisons"]] == [1, 0.5]
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.parametrize(("model", "least", "code"), [("good", "1.0", 0), ("bad", "0.5", 0), ("bad", "0.51", 1)])
 def test_min_agreement_is_a_gate(
-    model: str, least: str, code: int | None, images: list[Path], capsys: pytest.CaptureFixture[str]
+    model: str, least: str, code: int, images: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("good", model, "--images", str(images[0].parent), "--min-agreement", least) == code
     lines = capsys.readouterr().err.splitlines()
@@ -312,9 +327,9 @@ def test_min_agreement_is_a_gate(
 
 
 @pytest.mark.usefixtures("models")
-@pytest.mark.parametrize(("least", "code"), [("0.5", None), ("0.51", 1)])
+@pytest.mark.parametrize(("least", "code"), [("0.5", 0), ("0.51", 1)])
 def test_min_stable_agreement_is_a_gate(
-    least: str, code: int | None, images: list[Path], capsys: pytest.CaptureFixture[str]
+    least: str, code: int, images: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("good", "bad", "--images", str(images[0].parent), "--min-stable-agreement", least) == code
     lines = capsys.readouterr().err.splitlines()
