@@ -336,7 +336,7 @@ class Panoptic(Op):
     hard_sigmoid: bool
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Value:
     """A tensor of a graph: computed by a node, given from outside, or constant."""
 
@@ -383,7 +383,7 @@ class Value:
         return self.builder.binary("mul", other, self)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Node(Generic[T]):
     """One operation.
 
@@ -406,7 +406,7 @@ class Node(Generic[T]):
         return value
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Graph:
     """Nodes in order, and the values that matter outside, by name; those of a subgraph are numbered."""
 
