@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=Op)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Value:
     """A tensor of a graph: computed by a node, given from outside, or constant."""
 
@@ -66,7 +66,7 @@ class Value:
         return self.builder.binary("mul", other, self)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Node(Generic[T]):
     """One operation.
 
@@ -89,7 +89,7 @@ class Node(Generic[T]):
         return value
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Graph:
     """Nodes in order, and the values that matter outside, by name; those of a subgraph are numbered."""
 
