@@ -115,7 +115,7 @@ def merge_case(
         "instances": writer.array(maps[1].astype(np.int32)),
         "panoptic": writer.array(result.panoptic_map),
         "segments": [asdict(segment) for segment in result.segments],
-        "colors": [[key, color] for key, color in colors.items()],
+        "colors": [[key, color] for key, color in sorted(colors.items())],
     }
 
 

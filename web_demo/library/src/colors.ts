@@ -3,16 +3,18 @@ import type { Category, Triple } from "./card.js";
 import { roundHalfEven } from "./letterbox.js";
 import type { Segment } from "./panoptic.js";
 
-/** RGB by segment id: the category's color for its first segment, and variations of it for the others. */
+/** RGB by segment id: the category's color for its lowest id, and variations of it for the others. */
 export function segmentColors(segments: readonly Segment[], categories: readonly Category[]): Map<number, Triple> {
   const bases = new Map(categories.map((category) => [category.id, category.color]));
   const seen = new Map<number, number>();
   return new Map(
-    segments.map(({ id, categoryId }) => {
-      const step = seen.get(categoryId) ?? 0;
-      seen.set(categoryId, step + 1);
-      return [id, vary(bases.get(categoryId) ?? colorOf(categoryId), step)];
-    }),
+    [...segments]
+      .sort((a, b) => a.id - b.id)
+      .map(({ id, categoryId }) => {
+        const step = seen.get(categoryId) ?? 0;
+        seen.set(categoryId, step + 1);
+        return [id, vary(bases.get(categoryId) ?? colorOf(categoryId), step)];
+      }),
   );
 }
 

@@ -11,7 +11,7 @@ internal object SegmentColors {
     fun of(segments: List<Segment>, categories: List<Category>): Map<Int, Int> {
         val bases = categories.associate { it.id to it.color }
         val seen = HashMap<Int, Int>()
-        return segments.associate { segment ->
+        return segments.sortedBy { it.id }.associate { segment ->
             val step = seen.getOrDefault(segment.categoryId, 0)
             seen[segment.categoryId] = step + 1
             segment.id to vary(bases[segment.categoryId] ?: ofNumber(segment.categoryId), step)
