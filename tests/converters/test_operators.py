@@ -8,9 +8,10 @@ from checkpoints import random_weights
 from models import SHARED
 
 from maskconver_mobile.converters.config import read_config
+from maskconver_mobile.converters.describe import make_card
 from maskconver_mobile.converters.onnx import to_onnx
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.tflite import make_card, to_tflite
+from maskconver_mobile.converters.tflite import to_tflite
 from maskconver_mobile.inspection import inspect_model
 
 HERE = Path(__file__).parents[1] / "data" / "families"
