@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from models import DEMO_CHECKPOINT, DEMO_CONFIG
 
 from maskconver_mobile.converters.flatbuffer import Flatbuffer
 from maskconver_mobile.converters.integer_bands import band_depthwise, band_matrix, is_band, merge_pieces
@@ -96,7 +97,7 @@ def test_an_integer_file_has_no_large_depthwise_convolution(tmp_path: Path) -> N
     from maskconver_mobile.tflite_file import read_tflite
 
     plain, integer = tmp_path / "plain.tflite", tmp_path / "int8.tflite"
-    convert(DEFAULT_MODEL.with_suffix(".yaml"), DEFAULT_MODEL.with_suffix(""), plain)
+    convert(DEMO_CONFIG, DEMO_CHECKPOINT, plain)
     quantize_file(plain, integer, "int8", calibration=DEFAULT_MODEL.with_name("photos"), num_calibration=2)
     flatbuffer = Flatbuffer(read_tflite(integer).content)
     bands = [op for op in flatbuffer.graph.operators if is_band(flatbuffer.name(int(op.outputs[0])).split(";")[0])]

@@ -48,10 +48,11 @@ export async function buildLibrary() {
   execFileSync(compiler, ["-p", join(LIBRARY, "tsconfig.json")], { stdio: "inherit" });
 }
 
-/** Scripts are shortened: LiteRT's come with their comments. */
+/** Scripts are shortened by comments and spaces alone: code inside LiteRT's WebAssembly calls them by name. */
 function copyRuntime(from, to) {
   if (!from.endsWith(".js")) return copyFileSync(from, to);
-  const { code, errors } = minifySync(basename(from), readFileSync(from, "utf8"), { module: false });
+  const options = { module: false, compress: false, mangle: false };
+  const { code, errors } = minifySync(basename(from), readFileSync(from, "utf8"), options);
   if (errors.length > 0) throw new Error(`${from}: ${errors[0].message}`);
   writeFileSync(to, code);
 }
