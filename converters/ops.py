@@ -220,7 +220,8 @@ class TensorFlowOps:
         In place by both coordinates: kernels that flatten a map first copy it.
         """
         if not self._pick_in_place:
-            return self.gather(self.rows(x), locations)
+            rows = self.gather(self.rows(x), tf.reshape(locations, [-1]))  # GPUs take one axis of indices
+            return tf.reshape(rows, [*self.shape(locations), self.shape(x)[-1]])
         width = self.shape(x)[2]
         row = locations // width
         return tf.gather_nd(x, tf.stack([tf.zeros_like(row), row, locations - row * width], -1))

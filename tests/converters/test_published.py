@@ -11,8 +11,8 @@ from checkpoints import Recorder
 
 from maskconver_mobile.converters.compiler import plain_graph
 from maskconver_mobile.converters.config import ModelConfig, read_config
-from maskconver_mobile.converters.graph import ir
 from maskconver_mobile.converters.graph.emit import multiply_adds
+from maskconver_mobile.converters.graph.operations import Matmul
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
 
@@ -192,6 +192,6 @@ def test_sizes_are_the_published_ones(
     graph = plain_graph(config, weights, GraphSpec("masks", "reference")).graph
     assert sum(array.size for array in weights.arrays.values()) == pytest.approx(parameters, rel=2e-4)
     # The published figures count layers, and not the product that makes mask logits.
-    (product,) = graph.of(ir.Matmul)
+    (product,) = graph.of(Matmul)
     masks = int(np.prod(product.output.shape)) * config.embedding_size
     assert multiply_adds(graph) - masks == pytest.approx(operations, rel=5e-4)
