@@ -27,7 +27,6 @@ from maskconver_mobile.converters.quantize import (
 )
 from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.files import read_model_bytes
 from maskconver_mobile.formats import FORMATS, ONNX, ORT, TFLITE, format_of
 from maskconver_mobile.tflite_file import parse_tflite, read_tflite
 
@@ -144,6 +143,10 @@ class OnnxBackend(Backend):
         """With onnx among its tools."""
         return replace(card, tools={**card.tools, "onnx": version("onnx")})
 
+    def pack(self, content: bytes) -> bytes:
+        """The file of an ONNX model: the model itself."""
+        return content
+
     def write(
         self,
         graph: Graph,
@@ -156,7 +159,7 @@ class OnnxBackend(Backend):
         """The whole file with its card."""
         from maskconver_mobile.converters.onnx import finish_onnx, write_onnx
 
-        return finish_onnx(write_onnx(graph, spec, precision), card, config, weights)
+        return self.pack(finish_onnx(write_onnx(graph, spec, precision), card, config, weights))
 
     def check_recipe(self, recipe: Recipe, output: Path) -> None:
         """Those without 16-bit activations, if onnx and onnxruntime are installed."""
@@ -169,7 +172,8 @@ class OnnxBackend(Backend):
         """Patterns are looked at with the graph."""
         from maskconver_mobile.onnx_file import read_onnx
 
-        return read_model_bytes(path), read_onnx(path).card
+        file = read_onnx(path)
+        return file.content, file.card
 
     def quantize(
         self,
@@ -186,25 +190,17 @@ class OnnxBackend(Backend):
         from maskconver_mobile.onnx_file import parse_onnx
 
         done = quantize_onnx(content, card, recipe, calibration=calibration, keep_float=keep_float, on_image=on_image)
-        return done, parse_onnx(done, Path(card.name)).card
+        return self.pack(done), parse_onnx(done, Path(card.name)).card
 
 
 class OrtBackend(OnnxBackend):
     """An ONNX model in the form that ONNX Runtime's smallest builds read."""
 
-    def write(
-        self,
-        graph: Graph,
-        spec: GraphSpec,
-        precision: Precision,
-        card: ModelCard,
-        config: ModelConfig,
-        weights: Weights,
-    ) -> bytes:
-        """The whole file with its card."""
+    def pack(self, content: bytes) -> bytes:
+        """In that form."""
         from maskconver_mobile.converters.onnx import to_ort
 
-        return to_ort(super().write(graph, spec, precision, card, config, weights))
+        return to_ort(content)
 
     def read(self, path: Path, recipe: Recipe, keep_float: Sequence[str]) -> tuple[bytes, ModelCard]:
         """Such files hold no graph that could be changed.
@@ -213,24 +209,6 @@ class OrtBackend(OnnxBackend):
             MaskConverError: always.
         """
         raise MaskConverError(f"{path}: a file in ORT format cannot be quantized; quantize the .onnx it was made from")
-
-    def quantize(
-        self,
-        content: bytes,
-        card: ModelCard,
-        recipe: str,
-        *,
-        calibration: Sequence[Tensor],
-        keep_float: Sequence[str],
-        on_image: Callable[[], None],
-    ) -> tuple[bytes, ModelCard]:
-        """Of an .onnx model."""
-        from maskconver_mobile.converters.onnx import to_ort
-
-        done, written = super().quantize(
-            content, card, recipe, calibration=calibration, keep_float=keep_float, on_image=on_image
-        )
-        return to_ort(done), written
 
 
 BACKENDS: dict[str, Backend] = {

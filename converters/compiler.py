@@ -9,7 +9,7 @@ from maskconver_mobile.card import AppliedPass, InputType
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph import operations
-from maskconver_mobile.converters.graph.builder import GraphBuilder
+from maskconver_mobile.converters.graph.builder import GraphBuilder, joined
 from maskconver_mobile.converters.graph.ir import Graph, Value
 from maskconver_mobile.converters.network.layers import Layers
 from maskconver_mobile.converters.network.maskconver import Heads, maskconver
@@ -60,13 +60,6 @@ def plain_graph(config: ModelConfig, weights: Weights, spec: GraphSpec) -> Graph
         category_map, instance_map = builder.add(panoptic(config, spec), classes, scores, logits)
         builder.graph.outputs = {"category_map": category_map, "instance_map": instance_map, **outputs}
     return builder
-
-
-def joined(builder: GraphBuilder, maps: list[Value]) -> Value:
-    """The places of several maps one after the other, as a map [1, places, 1, c]; a single map stays as it is."""
-    if len(maps) == 1:
-        return maps[0]
-    return builder.concat([builder.reshape(x, [1, x.shape[1] * x.shape[2], 1, x.shape[3]]) for x in maps], 1)
 
 
 def head_maps(builder: GraphBuilder, heads: Heads) -> dict[str, Value]:

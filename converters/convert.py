@@ -101,7 +101,7 @@ def check_format(output: Path, format: str | None) -> None:
     Raises:
         MaskConverError: the name does not fit.
     """
-    if format_of(output).suffix != f".{format or format_of(output).suffix[1:]}":
+    if format not in (None, format_of(output).suffix[1:]):
         raise MaskConverError(f"{output}: a file of format {format} ends in .{format}; name it so")
 
 

@@ -317,3 +317,14 @@ class GraphBuilder:
                 self._target, self._place = outer
         chosen = self.add(operations.Cond(*branches), condition)
         return chosen if isinstance(results[0], tuple) else chosen[0]
+
+
+def joined(ops: GraphBuilder, maps: list[Value]) -> Value:
+    """The places of several maps one after the other, as a map [1, places, 1, c]; a single map stays as it is."""
+    if len(maps) == 1:
+        return maps[0]
+    flat = []
+    for x in maps:
+        _, height, width, channels = ops.shape(x)
+        flat.append(ops.reshape(x, [1, height * width, 1, channels]))
+    return ops.concat(flat, 1)

@@ -90,6 +90,14 @@ class BatchNorm(Op):
     variance: Array
     epsilon: float
 
+    def scale_and_shift(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """`gamma * (x - mean) / sqrt(variance + epsilon) + beta = x * scale + shift`, in float64."""
+        gamma, beta, mean, variance = (
+            part.astype(np.float64) for part in (self.gamma, self.beta, self.mean, self.variance)
+        )
+        scale = gamma / np.sqrt(variance + self.epsilon)
+        return scale, beta - mean * scale
+
 
 @dataclass(frozen=True, eq=False)
 class LayerNorm(Op):

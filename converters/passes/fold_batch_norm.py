@@ -5,16 +5,15 @@ import numpy as np
 from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.operations import Array
+from maskconver_mobile.converters.passes.fold_channel_scale import open_convolution, scaled_outputs
 
 
 def fold_batch_norm(builder: GraphBuilder) -> int:
     """Fold every batch norm that alone reads a convolution; one that shares its kernel with others keeps its own."""
-    graph = builder.graph
-    shared = [id(node.op.kernel) for node in graph.of(operations.Convolution)]
     count = 0
-    for node in graph.of(operations.BatchNorm):
-        before = graph.only_for(node.inputs[0], operations.Convolution)
-        if before is None or before.op.activation or shared.count(id(before.op.kernel)) > 1:
+    for node in builder.graph.of(operations.BatchNorm):
+        before = open_convolution(builder.graph, node.inputs[0])
+        if before is None:
             continue
         kernel, bias = folded(before.op, node.op)
         builder.replace(node, builder.change(before, kernel=kernel, bias=bias))
@@ -28,12 +27,7 @@ def folded(convolution: operations.Convolution, norm: operations.BatchNorm) -> t
     `gamma * (conv(x, k) + b - mean) / sqrt(variance + eps) + beta = conv(x, k * s) + (beta + (b - mean) * s)` with
     `s = gamma / sqrt(variance + eps)` (Ioffe and Szegedy 2015, section 3.1). Computed in float64, rounded once.
     """
-    gamma, beta, mean, variance = (
-        part.astype(np.float64) for part in (norm.gamma, norm.beta, norm.mean, norm.variance)
-    )
-    scale = gamma / np.sqrt(variance + norm.epsilon)
-    bias = beta - mean * scale
+    scale, bias = norm.scale_and_shift()
     if convolution.bias is not None:
         bias += convolution.bias * scale
-    shaped = scale[:, None] if isinstance(convolution, operations.Depthwise) else scale
-    return (convolution.kernel.astype(np.float64) * shaped).astype(np.float32), bias.astype(np.float32)
+    return scaled_outputs(convolution, scale), bias.astype(np.float32)

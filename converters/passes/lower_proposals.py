@@ -1,7 +1,7 @@
 """The composite operation that finds proposals, in operations that backends have."""
 
 from maskconver_mobile.converters.graph import operations
-from maskconver_mobile.converters.graph.builder import GraphBuilder
+from maskconver_mobile.converters.graph.builder import GraphBuilder, joined
 from maskconver_mobile.converters.graph.ir import Value
 
 PEAK_ERROR = 1e-6
@@ -38,7 +38,7 @@ def proposals(ops: GraphBuilder, *heatmaps: Value, k: int) -> tuple[Value, Value
         probability = ops.sigmoid(heatmap)
         distance = ops.max_pool(probability, 3) - probability
         peaks.append(ops.where(distance < PEAK_ERROR, probability, ops.constant(0.0)))
-    scores, locations, classes = ops.top_k_cells(_joined(ops, peaks), k)
+    scores, locations, classes = ops.top_k_cells(joined(ops, peaks), k)
     return classes, locations, scores
 
 
@@ -56,16 +56,5 @@ def fast_proposals(ops: GraphBuilder, *heatmaps: Value, k: int) -> tuple[Value, 
     for heatmap in heatmaps:
         distance = ops.relu6(ops.max_pool(heatmap, 3) - heatmap)
         peaks.append(heatmap - distance * SUPPRESSION)
-    logits, locations, classes = ops.top_k_cells(_joined(ops, peaks), k, staged=True)
+    logits, locations, classes = ops.top_k_cells(joined(ops, peaks), k, staged=True)
     return classes, locations, ops.sigmoid(logits)
-
-
-def _joined(ops: GraphBuilder, maps: list[Value]) -> Value:
-    """The places of all maps, one after the other."""
-    if len(maps) == 1:
-        return maps[0]
-    flat = []
-    for x in maps:
-        _, height, width, channels = ops.shape(x)
-        flat.append(ops.reshape(x, [1, height * width, 1, channels]))
-    return ops.concat(flat, 1)

@@ -5,7 +5,7 @@ import numpy as np
 from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.ir import Node, Value
-from maskconver_mobile.converters.passes.sink_picks import WORTH
+from maskconver_mobile.converters.passes.sink_picks import few
 
 
 def pick_windows(builder: GraphBuilder) -> int:
@@ -27,8 +27,7 @@ def _pick(builder: GraphBuilder, *, always: bool) -> int:
         if layer is None or layer.op.stride != 1 or layer.op.dilation != (1, 1):
             continue
         rows, columns = layer.op.kernel.shape[:2]
-        few = locations.shape[0] * rows * columns < WORTH * map_.shape[1] * map_.shape[2]
-        if len(locations.shape) != 1 or not (always or few):
+        if len(locations.shape) != 1 or not (always or few(locations.shape[0] * rows * columns, map_)):
             continue
         with builder.before(node, scopes=layer.scopes):
             builder.replace(node, windows(builder, layer, locations))

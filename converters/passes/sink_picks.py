@@ -22,7 +22,7 @@ def _sink(builder: GraphBuilder) -> bool:
     for node in graph.of(operations.Pick):
         map_, locations = node.inputs
         layer = graph.only_for(map_, operations.Op)
-        if layer is None or not acts_on_locations(layer.op) or not few(locations, map_):
+        if layer is None or not acts_on_locations(layer.op) or not few(math.prod(locations.shape), map_):
             continue
         shape = node.output.shape
         with builder.before(node):
@@ -47,6 +47,6 @@ def acts_on_locations(op: operations.Op) -> bool:
     )
 
 
-def few(locations: ir.Value, map_: ir.Value) -> bool:
-    """Whether clearly fewer rows are picked than the map has."""
-    return math.prod(locations.shape) < WORTH * map_.shape[1] * map_.shape[2]
+def few(rows: int, map_: ir.Value) -> bool:
+    """Whether so many rows are clearly fewer places than the map has."""
+    return rows < WORTH * map_.shape[1] * map_.shape[2]

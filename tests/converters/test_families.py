@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 from models import SHARED, run_tflite
 from numpy.typing import NDArray
+from parity import GOLDEN_NAMES
 
 from maskconver_mobile.card import Level
 from maskconver_mobile.converters.checkpoint import Weights, read_checkpoint
@@ -27,16 +28,6 @@ PUBLIC = (
     *("v4medium_112", "v4mediumseg_96", "multimax_96", "multiavg_112", "semantic_96"),
     *("resnet50_fpn_128", "resnet50_fpn_64", "resnet50_plainfpn_128", "resnet50_sepfpn_128", "resnetunet_128"),
 )
-GOLDEN = {
-    "class_heatmap": "class_heatmaps",
-    "mask_embedding_map": "mask_embeddings_dense",
-    "pixel_embeddings": "per_pixel_embeddings",
-    "classes": "classes",
-    "scores": "confidence",
-    "mask_logits": "mask_proposal_logits",
-    "category_map": "category_mask",
-    "instance_map": "instance_mask",
-}
 ILL_CONDITIONED = {"semantic_96": 2e-5, "v3edge_96": 2e-5}
 """Random networks that magnify rounding: the original's own scores are 4e-6 from those of a float64 evaluation."""
 Floats = NDArray[np.float32]
@@ -56,13 +47,13 @@ def load(name: str) -> tuple[ModelConfig, Weights, dict[str, Floats]]:
     named = re.match(r"# experiment: (\S+)", (path / "config.yaml").read_text())
     config = read_config(path / "config.yaml", named[1] if named else None)
     with np.load(path / "golden.npz") as arrays:
-        golden = {key: arrays[key][:1] for key in ("images", *GOLDEN.values())}
+        golden = {key: arrays[key][:1] for key in ("images", *GOLDEN_NAMES.values())}
     return config, read_checkpoint(next(path.glob("*.index"))), golden
 
 
 def check(found: dict[str, Floats], golden: dict[str, Floats], tolerance: float, score_tolerance: float = 1e-5) -> None:
     for key, tensor in found.items():
-        expected = golden[GOLDEN[key]]
+        expected = golden[GOLDEN_NAMES[key]]
         values = np.asarray(tensor).reshape(expected.shape)
         if key.endswith("_map") and expected.dtype.kind == "i":
             assert (values == expected).mean() >= 0.999, key
