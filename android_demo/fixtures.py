@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import KEY, InputType, Level, ModelCard
+from maskconver_mobile.converters.backends.tflite.quantize import quantize
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.quantize import quantize
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.image import Letterbox, load_image, preprocess, restore
-from maskconver_mobile.merge import MergeRule, merge_image
-from maskconver_mobile.panoptic import from_maps
+from maskconver_mobile.formats.tflite.file import attach, read_tflite
+from maskconver_mobile.inference.image import Letterbox, load_image, preprocess, restore
+from maskconver_mobile.inference.merge import MergeRule, merge_image
+from maskconver_mobile.result import from_maps
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
-from maskconver_mobile.tflite_file import attach, read_tflite
 
 REPOSITORY = Path(__file__).parents[1]
 TINY = REPOSITORY / "tests" / "data" / "tiny_96"

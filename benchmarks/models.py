@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskconver_mobile import onnx_wire
 from maskconver_mobile.card import KEY, ModelCard
-from maskconver_mobile.engines import OnnxEngine, open_engine
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import read_model_bytes
 from maskconver_mobile.formats import FORMATS, ONNX, TFLITE, Format, format_of, is_model
+from maskconver_mobile.formats.engines import OnnxEngine, open_engine
+from maskconver_mobile.formats.onnx import wire as onnx_wire
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _card(path: Path, content: bytes) -> ModelCard | None:
 
 def _metadata(format: Format, content: bytes, path: Path) -> Mapping[str, str | bytes]:
     if format is TFLITE:
-        from maskconver_mobile.tflite_file import read_metadata
+        from maskconver_mobile.formats.tflite.file import read_metadata
 
         return read_metadata(content, str(path))
     if format is ONNX:

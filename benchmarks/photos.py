@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import maskconver_mobile
-from maskconver_mobile.batch import find_images
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.image import load_image, preprocess
+from maskconver_mobile.inference.batch import find_images
+from maskconver_mobile.inference.image import load_image, preprocess
 
 MAX_PHOTOS = 100
 ON_NOISE = ("ran on noise: it has no model card that says what it makes of a photograph",)

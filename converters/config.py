@@ -12,7 +12,7 @@ from maskconver_mobile.converters.network.mobilenet import REFUSED, TABLES, Mobi
 from maskconver_mobile.converters.network.resnet import REPEATS, ResNet, ResNetUNet
 from maskconver_mobile.converters.yaml_keys import Keys, read_yaml, shown
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.tail import MAX_EMBEDDING
+from maskconver_mobile.inference.tail import MAX_EMBEDDING
 
 MAX_LEVEL = 7
 MODEL = "task.model"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from maskconver_mobile.card import Category, ModelCard
-from maskconver_mobile.converters.backends import backend_of
+from maskconver_mobile.converters.backends.registry import backend_of
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import ModelConfig, read_config

@@ -10,7 +10,7 @@ from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.compiler import HIDDEN, MEAN, STD, small_area_threshold
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.tail import Tail
+from maskconver_mobile.inference.tail import Tail
 
 
 def make_card(

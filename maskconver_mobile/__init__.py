@@ -13,12 +13,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from maskconver_mobile.benchmarks.host_session import HostOptions
+    from maskconver_mobile.benchmarks.host.session import HostOptions
     from maskconver_mobile.card import Category, ModelCard
     from maskconver_mobile.converters.spec import GraphSpec
     from maskconver_mobile.errors import MaskConverError, MaskConverWarning
-    from maskconver_mobile.image import ImageSource
-    from maskconver_mobile.panoptic import PanopticResult, Segment
+    from maskconver_mobile.inference.image import ImageSource
+    from maskconver_mobile.result import PanopticResult, Segment
     from maskconver_mobile.segmenter import Segmenter, segment
     from maskconver_mobile.verbs import benchmark, compare, convert, evaluate, inspect, quantize
 

@@ -74,7 +74,7 @@ def _runtime(name: str, package: str, probe: Callable[[], str], cure: str, neede
 
 def _segment_with_litert() -> str:
     """Run the bundled model with the CPU delegate."""
-    from maskconver_mobile.partitions import xnnpack_partitions
+    from maskconver_mobile.formats.tflite.partitions import xnnpack_partitions
     from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
     with Segmenter(num_threads=1) as segmenter:
@@ -90,7 +90,7 @@ def _providers() -> str:
 
 
 def _phones() -> Iterator[Finding]:
-    from maskconver_mobile.benchmarks.adb_client import Adb, explain, find_adb
+    from maskconver_mobile.benchmarks.android.adb_client import Adb, explain, find_adb
 
     try:
         client = Adb(find_adb())

@@ -14,14 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import ModelCard
-from maskconver_mobile.engines import Optimization
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.id_map import IdMap
-from maskconver_mobile.image import ColorOrder, ImageSource, Letterbox, Pixels, load_image, preprocess, restore
-from maskconver_mobile.merge import MergeRule, merge_image
-from maskconver_mobile.panoptic import PanopticResult, build_result
-from maskconver_mobile.runtimes import HEADS, Tensors, load
-from maskconver_mobile.tail import finish_heads
+from maskconver_mobile.formats.engines import Optimization
+from maskconver_mobile.formats.runtimes import HEADS, Tensors, load
+from maskconver_mobile.inference.id_map import IdMap
+from maskconver_mobile.inference.image import (
+    ColorOrder,
+    ImageSource,
+    Letterbox,
+    Pixels,
+    load_image,
+    preprocess,
+    restore,
+)
+from maskconver_mobile.inference.merge import MergeRule, merge_image
+from maskconver_mobile.inference.tail import finish_heads
+from maskconver_mobile.result import PanopticResult, build_result
 
 DEFAULT_MODEL = Path(__file__).parent / "demo" / "maskconver_256_demo.tflite"
 

@@ -10,14 +10,14 @@ from maskconver_mobile.extras import require
 from maskconver_mobile.files import refuse_own_input
 
 if TYPE_CHECKING:
-    from maskconver_mobile.benchmarks.host_session import HostOptions
-    from maskconver_mobile.benchmarks.results import Report, Result
+    from maskconver_mobile.benchmarks.host.session import HostOptions
+    from maskconver_mobile.benchmarks.report.results import Report, Result
     from maskconver_mobile.card import ModelCard
-    from maskconver_mobile.comparison import Comparison
-    from maskconver_mobile.converters.quantize_file import Quantized
+    from maskconver_mobile.converters.quantization.quantize_file import Quantized
     from maskconver_mobile.converters.spec import GraphSpec
-    from maskconver_mobile.evaluation import Evaluation
-    from maskconver_mobile.inspection import ModelInfo
+    from maskconver_mobile.evaluation.comparison import Comparison
+    from maskconver_mobile.evaluation.evaluate import Evaluation
+    from maskconver_mobile.formats.inspection import ModelInfo
     from maskconver_mobile.segmenter import Segmenter
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -106,7 +106,7 @@ def quantize(
         require(extra, "quantizing")
     from contextlib import nullcontext
 
-    from maskconver_mobile.converters.quantize_file import quantize_file
+    from maskconver_mobile.converters.quantization.quantize_file import quantize_file
 
     refuse_own_input(_path(output), _path(model))
 
@@ -153,8 +153,8 @@ def evaluate(
     Raises:
         MaskConverError: a model, an image or an annotation cannot be read, or they do not fit each other.
     """
-    from maskconver_mobile import evaluation
-    from maskconver_mobile.coco import read_ground_truth
+    from maskconver_mobile.evaluation import evaluate as evaluation
+    from maskconver_mobile.evaluation.coco import read_ground_truth
 
     truth = read_ground_truth(_paths(images), _paths(annotations), _paths(panoptic_dirs), limit=limit)
     return evaluation.evaluate(
@@ -190,8 +190,8 @@ def compare(
     Raises:
         MaskConverError: a model cannot be read, or no image can.
     """
-    from maskconver_mobile import comparison
-    from maskconver_mobile.batch import find_images
+    from maskconver_mobile.evaluation import comparison
+    from maskconver_mobile.inference.batch import find_images
     from maskconver_mobile.segmenter import Segmenter
 
     first, second = (one if isinstance(one, Segmenter) else Segmenter(one, num_threads=num_threads) for one in (a, b))
@@ -205,7 +205,7 @@ def inspect(model: PathLike) -> "ModelInfo":
     Raises:
         MaskConverError: it is no model of ours.
     """
-    from maskconver_mobile.inspection import inspect_model
+    from maskconver_mobile.formats.inspection import inspect_model
 
     return inspect_model(_path(model))
 
@@ -229,9 +229,9 @@ def benchmark(
     Raises:
         MaskConverError: a model cannot be loaded, or dies.
     """
-    from maskconver_mobile.benchmarks.host_session import HostOptions, benchmark_host
+    from maskconver_mobile.benchmarks.host.session import HostOptions, benchmark_host
     from maskconver_mobile.benchmarks.models import find_models
-    from maskconver_mobile.benchmarks.results import Report
+    from maskconver_mobile.benchmarks.report.results import Report
 
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     options = options or HostOptions()

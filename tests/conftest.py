@@ -4,8 +4,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from models import SHARED, Models
 
+from maskconver_mobile.formats.tflite.file import pack
 from maskconver_mobile.segmenter import DEFAULT_MODEL
-from maskconver_mobile.tflite_file import pack
 
 DATA = Path(__file__).parent / "data"
 

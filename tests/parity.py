@@ -16,7 +16,7 @@ from models import SHARED, TINY, Models
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import Level
-from maskconver_mobile.converters.backends import BACKENDS
+from maskconver_mobile.converters.backends.registry import BACKENDS
 from maskconver_mobile.segmenter import Segmenter
 
 GOLDEN_NAMES = {

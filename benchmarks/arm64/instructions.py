@@ -14,9 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from maskconver_mobile.image import load_image, preprocess
+from maskconver_mobile.formats.tflite.file import read_tflite
+from maskconver_mobile.inference.image import load_image, preprocess
 from maskconver_mobile.segmenter import DEFAULT_MODEL
-from maskconver_mobile.tflite_file import read_tflite
 
 HERE = Path(__file__).parent
 CLASSES = ("vector arithmetic", "vector load/store", "scalar load/store", "branch", "other")

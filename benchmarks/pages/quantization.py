@@ -14,18 +14,18 @@ from pathlib import Path
 import click
 import numpy as np
 
-from maskconver_mobile.benchmarks.environment import record
-from maskconver_mobile.benchmarks.host import ModelTiming, measure
-from maskconver_mobile.coco import GroundTruth, read_ground_truth
-from maskconver_mobile.converters.calibration import choose_images, read_calibration
+from maskconver_mobile.benchmarks.host.environment import record
+from maskconver_mobile.benchmarks.host.latency import ModelTiming, measure
+from maskconver_mobile.converters.backends.tflite.quantize import ONNX_RECIPES, RECIPES
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.quantize import ONNX_RECIPES, RECIPES
-from maskconver_mobile.converters.quantize_file import measure_loss, quantize_file
+from maskconver_mobile.converters.quantization.calibration import choose_images, read_calibration
+from maskconver_mobile.converters.quantization.quantize_file import measure_loss, quantize_file
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.evaluation import evaluate
+from maskconver_mobile.evaluation.coco import GroundTruth, read_ground_truth
+from maskconver_mobile.evaluation.evaluate import evaluate
 from maskconver_mobile.files import write_atomically
+from maskconver_mobile.formats.tflite.file import read_tflite
 from maskconver_mobile.segmenter import Segmenter
-from maskconver_mobile.tflite_file import read_tflite
 
 FLOAT, BASELINE = "float32", "full-integer reference"
 RUNTIMES = {"LiteRT": ".tflite", "ONNX Runtime": ".onnx"}
@@ -100,10 +100,10 @@ def full_integer(
     """The plain graph with everything integer, as TFLiteConverter's own recipe for integer hardware makes it."""
     import tensorflow as tf
 
+    from maskconver_mobile.converters.backends.tflite.export import function_of
     from maskconver_mobile.converters.checkpoint import read_checkpoint
     from maskconver_mobile.converters.compiler import compile_graph
     from maskconver_mobile.converters.config import read_config
-    from maskconver_mobile.converters.tflite import function_of
 
     settings = read_config(config) if size is None else read_config(config).with_input_size(size)
     spec = GraphSpec(target="reference")

@@ -17,21 +17,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskconver_mobile.benchmarks.environment import record
-from maskconver_mobile.benchmarks.host import Measurement, ModelTiming, measure
+from maskconver_mobile.benchmarks.host.environment import record
+from maskconver_mobile.benchmarks.host.latency import Measurement, ModelTiming, measure
+from maskconver_mobile.benchmarks.host.operator_times import Profile, profile
 from maskconver_mobile.benchmarks.models import card_of
-from maskconver_mobile.benchmarks.operator_times import Profile, profile
 from maskconver_mobile.benchmarks.photos import find_photos
 from maskconver_mobile.card import Level
+from maskconver_mobile.converters.backends.onnx.graph import OPSET
+from maskconver_mobile.converters.backends.tflite.export import function_of
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.onnx_graph import OPSET
 from maskconver_mobile.converters.spec import GraphSpec, Target
-from maskconver_mobile.converters.tflite import function_of
 from maskconver_mobile.files import write_atomically
-from maskconver_mobile.inspection import inspect_model
+from maskconver_mobile.formats.inspection import inspect_model
 
 CHECKPOINT = Path(__file__).parents[2] / "maskconver_mobile" / "demo" / "maskconver_256_demo"
 CONFIG = CHECKPOINT.with_suffix(".yaml")

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from maskconver_mobile.converters import fast_merge, postprocess
 from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
-from maskconver_mobile.converters.postprocess import MergeThresholds, Proposals
+from maskconver_mobile.converters.lowerings import fast_merge
+from maskconver_mobile.converters.lowerings import plain_merge as postprocess
+from maskconver_mobile.converters.lowerings.plain_merge import MergeThresholds, Proposals
 
 
 def lower_panoptic(builder: GraphBuilder) -> int:

@@ -20,10 +20,10 @@ from maskconver_mobile.cli.parameters import (
 from maskconver_mobile.errors import MaskConverError
 
 if TYPE_CHECKING:
-    from maskconver_mobile.benchmarks.device_run import DeviceOptions
-    from maskconver_mobile.benchmarks.host_session import HostOptions
+    from maskconver_mobile.benchmarks.android.device_run import DeviceOptions
+    from maskconver_mobile.benchmarks.host.session import HostOptions
     from maskconver_mobile.benchmarks.models import ModelFile
-    from maskconver_mobile.benchmarks.results import Report, Result
+    from maskconver_mobile.benchmarks.report.results import Report, Result
 
 
 class _RunByDefault(click.Group):
@@ -135,8 +135,8 @@ def compare(old: Path, new: Path, tolerance: float) -> int:
     """Compare two benchmark.json files; exit code 1 if something became slower beyond doubt."""
     from rich.table import Table
 
-    from maskconver_mobile.benchmarks.compare import compare_reports
-    from maskconver_mobile.benchmarks.results import Report
+    from maskconver_mobile.benchmarks.report.compare import compare_reports
+    from maskconver_mobile.benchmarks.report.results import Report
     from maskconver_mobile.cli.terminal import show
 
     table = Table("what", "old ms", "new ms", "new / old", "verdict")
@@ -160,9 +160,9 @@ def compare(old: Path, new: Path, tolerance: float) -> int:
 )
 def report(reports: tuple[Path, ...], output: Path) -> None:
     """Show several benchmark.json files on one page: of this machine, of phones, of browsers."""
-    from maskconver_mobile.benchmarks.combine import combine
-    from maskconver_mobile.benchmarks.report import save_html
-    from maskconver_mobile.benchmarks.results import Report
+    from maskconver_mobile.benchmarks.report.combine import combine
+    from maskconver_mobile.benchmarks.report.page import save_html
+    from maskconver_mobile.benchmarks.report.results import Report
     from maskconver_mobile.files import refuse_own_input
 
     refuse_own_input(output, *reports)
@@ -188,9 +188,9 @@ def _check(adb: bool, options: dict[str, Any]) -> None:
 
 
 def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> int:
-    from maskconver_mobile.benchmarks import environment
-    from maskconver_mobile.benchmarks.host_session import HostOptions, benchmark_host
-    from maskconver_mobile.benchmarks.results import Machine, Result
+    from maskconver_mobile.benchmarks.host import environment
+    from maskconver_mobile.benchmarks.host.session import HostOptions, benchmark_host
+    from maskconver_mobile.benchmarks.report.results import Machine, Result
     from maskconver_mobile.cli.progress import bar
     from maskconver_mobile.cli.terminal import shorten
     from maskconver_mobile.text import printable
@@ -217,10 +217,10 @@ def _on_host(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Call
 
 
 def _on_devices(models: "Sequence[ModelFile]", options: dict[str, Any], save: "Callable[..., Report]") -> int:
-    from maskconver_mobile.benchmarks.adb import benchmark_devices
-    from maskconver_mobile.benchmarks.adb_client import Adb, find_adb
-    from maskconver_mobile.benchmarks.app_install import choose_apk
-    from maskconver_mobile.benchmarks.device_run import DeviceOptions
+    from maskconver_mobile.benchmarks.android.adb import benchmark_devices
+    from maskconver_mobile.benchmarks.android.adb_client import Adb, find_adb
+    from maskconver_mobile.benchmarks.android.app_install import choose_apk
+    from maskconver_mobile.benchmarks.android.device_run import DeviceOptions
     from maskconver_mobile.cli.terminal import say
 
     apk = None if options["app"] is None else choose_apk(options["app"])
@@ -263,8 +263,8 @@ def _options(kind: "type[HostOptions | DeviceOptions]", options: dict[str, Any])
 
 
 def _save(output: Path, created: str, settings: dict[str, Any], **parts: Any) -> "Report":
-    from maskconver_mobile.benchmarks.report import save_html
-    from maskconver_mobile.benchmarks.results import Report
+    from maskconver_mobile.benchmarks.report.page import save_html
+    from maskconver_mobile.benchmarks.report.results import Report
 
     report = Report(created=created, settings=settings, **parts)
     report.save(output / "benchmark.json")
@@ -274,7 +274,7 @@ def _save(output: Path, created: str, settings: dict[str, Any], **parts: Any) ->
 
 
 def _show(report: "Report", json_file: Path | None) -> None:
-    from maskconver_mobile.benchmarks.report import notes, table
+    from maskconver_mobile.benchmarks.report.page import notes, table
     from maskconver_mobile.cli.terminal import say, show
 
     if json_file is not None:

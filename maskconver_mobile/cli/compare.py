@@ -10,7 +10,7 @@ from maskconver_mobile.cli.parameters import STDOUT, check_json_target, json_opt
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from maskconver_mobile.comparison import Comparison
+    from maskconver_mobile.evaluation.comparison import Comparison
 
 SCHEMA = 1
 PER_IMAGE = {
@@ -65,10 +65,10 @@ def command(
     """
     import json
 
-    from maskconver_mobile.batch import find_images
     from maskconver_mobile.cli.progress import progress
     from maskconver_mobile.cli.terminal import say, show, without_chatter
-    from maskconver_mobile.comparison import compare
+    from maskconver_mobile.evaluation.comparison import compare
+    from maskconver_mobile.inference.batch import find_images
     from maskconver_mobile.segmenter import Segmenter
 
     check_json_target(json_file, a, *others)

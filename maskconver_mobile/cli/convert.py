@@ -125,7 +125,7 @@ def command(
         with PlainConsole(stderr=True).status("Converting"):
             card = convert(spec=spec, **options)
     else:
-        from maskconver_mobile.converters.quantize_file import convert_quantized
+        from maskconver_mobile.converters.quantization.quantize_file import convert_quantized
 
         check_calibration(quantize)
         done = convert_quantized(

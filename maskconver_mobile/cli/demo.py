@@ -39,9 +39,9 @@ def command(output: Path, adb: bool, serial: str | None, app: Path | None, model
 
 
 def _here(output: Path) -> None:
-    from maskconver_mobile.batch import segment_files
     from maskconver_mobile.cli.segment import show_segments
     from maskconver_mobile.cli.terminal import without_chatter
+    from maskconver_mobile.inference.batch import segment_files
     from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
     model = _convert(output / DEFAULT_MODEL.name) or DEFAULT_MODEL
@@ -73,12 +73,12 @@ def _convert(model: Path) -> Path | None:
 
 
 def _on_phone(serial: str | None, app: Path | None, model: Path | None) -> None:
-    from maskconver_mobile.benchmarks import adb_client
-    from maskconver_mobile.benchmarks.app import PACKAGE
-    from maskconver_mobile.benchmarks.app_install import BUILT, choose_apk, installed_version
-    from maskconver_mobile.benchmarks.app_view import open_view
-    from maskconver_mobile.benchmarks.device import Device
-    from maskconver_mobile.tflite_file import read_tflite
+    from maskconver_mobile.benchmarks.android import adb_client
+    from maskconver_mobile.benchmarks.android.app import PACKAGE
+    from maskconver_mobile.benchmarks.android.app_install import BUILT, choose_apk, installed_version
+    from maskconver_mobile.benchmarks.android.app_view import open_view
+    from maskconver_mobile.benchmarks.android.device import Device
+    from maskconver_mobile.formats.tflite.file import read_tflite
 
     if model is not None:
         read_tflite(model)

@@ -12,8 +12,8 @@ from maskconver_mobile.cli.parameters import STDOUT, check_json_target, json_opt
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from maskconver_mobile.evaluation import Evaluation
-    from maskconver_mobile.quality import PanopticQuality
+    from maskconver_mobile.evaluation.evaluate import Evaluation
+    from maskconver_mobile.evaluation.quality import PanopticQuality
 
 SCHEMA = 1
 GROUPS = ("all", "things", "stuff")
@@ -85,8 +85,8 @@ def command(
     """
     from maskconver_mobile.cli.progress import progress
     from maskconver_mobile.cli.terminal import show, without_chatter
-    from maskconver_mobile.coco import find_set, read_ground_truth
-    from maskconver_mobile.evaluation import evaluate
+    from maskconver_mobile.evaluation.coco import find_set, read_ground_truth
+    from maskconver_mobile.evaluation.evaluate import evaluate
 
     if stable and len(models) == 1:
         raise click.UsageError("--stable compares with the first of several models; give another one")

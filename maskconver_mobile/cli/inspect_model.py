@@ -9,8 +9,8 @@ import click
 from maskconver_mobile.cli.parameters import STDOUT, check_json_target, json_option, write_json
 
 if TYPE_CHECKING:
-    from maskconver_mobile.inspection import ModelInfo
-    from maskconver_mobile.partitions import Partitions
+    from maskconver_mobile.formats.inspection import ModelInfo
+    from maskconver_mobile.formats.tflite.partitions import Partitions
 
 
 PREFIX = {"gpu": "at most (shapes and drivers decide): "}
@@ -23,7 +23,7 @@ PREFIX = {"gpu": "at most (shapes and drivers decide): "}
 def command(model: Path, json_file: Path | None, graph: bool) -> None:
     """Show what a model file says and holds: card, tensors, operators, delegate partitions, size."""
     from maskconver_mobile.cli.terminal import without_chatter
-    from maskconver_mobile.inspection import inspect_model
+    from maskconver_mobile.formats.inspection import inspect_model
 
     check_json_target(json_file)
     info = inspect_model(model)
@@ -61,7 +61,7 @@ def _partitions(model: Path, info: "ModelInfo") -> "dict[str, Partitions]":
 
     if format_of(model) is not TFLITE:
         return {}
-    from maskconver_mobile.partitions import gpu_partitions, xnnpack_partitions
+    from maskconver_mobile.formats.tflite.partitions import gpu_partitions, xnnpack_partitions
 
     try:
         return {"xnnpack": xnnpack_partitions(info.content), "gpu": gpu_partitions(info.content)}

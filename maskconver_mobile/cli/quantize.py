@@ -8,7 +8,7 @@ import click
 from maskconver_mobile.cli.parameters import calibration_options, check_calibration, refuse
 
 if TYPE_CHECKING:
-    from maskconver_mobile.converters.sensitivity import Sensitivity
+    from maskconver_mobile.converters.quantization.sensitivity import Sensitivity
 
 RECIPES = ("float16", "dynamic", "int8", "int16x8")
 
@@ -37,7 +37,7 @@ def command(
     maskconver-mobile quantize model.tflite --recipe int8 --calibration photos --analyse
     """
     from maskconver_mobile.cli.progress import progress, show_skipped
-    from maskconver_mobile.converters.quantize_file import analyse_file, quantize_file
+    from maskconver_mobile.converters.quantization.quantize_file import analyse_file, quantize_file
     from maskconver_mobile.files import refuse_own_input
 
     check_calibration(recipe)

@@ -14,8 +14,8 @@ from maskconver_mobile.cli.parameters import STDOUT, check_json_target, json_opt
 from maskconver_mobile.errors import MaskConverError
 
 if TYPE_CHECKING:
-    from maskconver_mobile.engines import Optimization
-    from maskconver_mobile.panoptic import PanopticResult
+    from maskconver_mobile.formats.engines import Optimization
+    from maskconver_mobile.result import PanopticResult
     from maskconver_mobile.segmenter import Segmenter
 
 
@@ -97,8 +97,8 @@ def _one(
     segmenter: "Segmenter", sources: Sequence[str], output: Path, json_file: Path | None, options: dict[str, Any]
 ) -> int:
     """One image, from standard input or with its overlay to standard output."""
-    from maskconver_mobile.batch import find_images, overlay_path, write_result
-    from maskconver_mobile.image_output import encode_image
+    from maskconver_mobile.inference.batch import find_images, overlay_path, write_result
+    from maskconver_mobile.inference.image_output import encode_image
 
     paths = [Path("stdin")] if list(sources) == ["-"] else find_images([s for s in sources if s != "-"])
     if len(paths) != 1 or len(sources) != 1:
@@ -123,9 +123,9 @@ def _one(
 def _all(
     segmenter: "Segmenter", sources: Sequence[str], output: Path, json_file: Path | None, options: dict[str, Any]
 ) -> int:
-    from maskconver_mobile import batch
     from maskconver_mobile.cli.progress import bar
     from maskconver_mobile.cli.terminal import say
+    from maskconver_mobile.inference import batch
 
     suffix = f".{options['format']}" if options["overlay"] else ""
     paths = batch.without_results(batch.find_images(sources, recursive=options["recursive"]), output)

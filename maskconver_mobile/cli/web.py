@@ -37,10 +37,10 @@ def command(model: Path | None, https: bool, port: int, site: Path) -> None:
     maskconver-mobile web
     maskconver-mobile web --model maskconver_256.tflite --https
     """
-    from maskconver_mobile.web_server import WebServer, lan_address
+    from maskconver_mobile.web.server import WebServer, lan_address
 
     if https:
-        from maskconver_mobile.certificate import sign
+        from maskconver_mobile.web.certificate import sign
 
         address = lan_address()
         certificate = sign(address)

@@ -15,8 +15,8 @@ from from_outside import Attach, Phone, write_tool
 from tiny import write_tflite
 from tool_output import PROFILE, SUMMARY
 
-from maskconver_mobile.benchmarks import adb_client, app, device
-from maskconver_mobile.benchmarks.adb_client import Adb
+from maskconver_mobile.benchmarks.android import adb_client, app, device
+from maskconver_mobile.benchmarks.android.adb_client import Adb
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import scripted_app
 from adb_daemon import Daemon
 from click.testing import CliRunner
 
-from maskconver_mobile.benchmarks import device
-from maskconver_mobile.benchmarks.results import Report
+from maskconver_mobile.benchmarks.android import device
+from maskconver_mobile.benchmarks.report.results import Report
 from maskconver_mobile.cli.benchmark import command
 from maskconver_mobile.errors import MaskConverError
 

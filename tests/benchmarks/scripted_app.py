@@ -244,7 +244,7 @@ def _values(extras: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
 def _outputs(extras: dict[str, Any], shift: float) -> list[dict[str, Any]]:
     import numpy as np
 
-    from maskconver_mobile.runtimes import load
+    from maskconver_mobile.formats.runtimes import load
 
     runtime = load(Path(extras["model"]), 1)
     found = []

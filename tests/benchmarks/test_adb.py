@@ -8,11 +8,11 @@ import pytest
 from from_outside import Attach, eventually, left_behind, processes_of, run, write_tool
 from tool_output import SUMMARY
 
-from maskconver_mobile.benchmarks import adb_client
-from maskconver_mobile.benchmarks.adb_client import Adb
-from maskconver_mobile.benchmarks.device import Device
-from maskconver_mobile.benchmarks.results import Report
-from maskconver_mobile.benchmarks.stats import drift
+from maskconver_mobile.benchmarks.android import adb_client
+from maskconver_mobile.benchmarks.android.adb_client import Adb
+from maskconver_mobile.benchmarks.android.device import Device
+from maskconver_mobile.benchmarks.report.results import Report
+from maskconver_mobile.benchmarks.report.stats import drift
 from maskconver_mobile.errors import MaskConverError
 
 ARM_PROGRAM = b"\x7fELF\x02\x01" + bytes(12) + (183).to_bytes(2, "little") + bytes(44)
@@ -326,7 +326,7 @@ def test_a_run_that_takes_too_long(attach: Attach, tiny: Path, tmp_path: Path) -
 def test_interrupt_keeps_what_is_there_and_stops_the_device(
     adb: Adb, attach: Attach, tiny: Path, tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from maskconver_mobile.benchmarks import adb as adb_module
+    from maskconver_mobile.benchmarks.android import adb as adb_module
 
     daemon = attach()
     slow = write_tool(tmp_path, f'case "$*" in *threads=2*) sleep 77;; esac; cat <<"END"\n{SUMMARY}END')

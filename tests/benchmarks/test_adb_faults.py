@@ -9,11 +9,12 @@ from click.testing import CliRunner
 from from_outside import Attach, run, write_tool
 from test_report import make_report
 
-from maskconver_mobile.benchmarks import adb_client, process
-from maskconver_mobile.benchmarks.adb_client import Adb
-from maskconver_mobile.benchmarks.device import Device
-from maskconver_mobile.benchmarks.process import WorkerProcess
-from maskconver_mobile.benchmarks.results import Report
+from maskconver_mobile.benchmarks.android import adb_client
+from maskconver_mobile.benchmarks.android.adb_client import Adb
+from maskconver_mobile.benchmarks.android.device import Device
+from maskconver_mobile.benchmarks.host import process
+from maskconver_mobile.benchmarks.host.process import WorkerProcess
+from maskconver_mobile.benchmarks.report.results import Report
 from maskconver_mobile.cli.benchmark import command
 from maskconver_mobile.errors import MaskConverError
 

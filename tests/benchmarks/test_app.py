@@ -7,10 +7,10 @@ import pytest
 import scripted_app
 from from_outside import Phone, clean, measured, run
 
-from maskconver_mobile.benchmarks import app_run
-from maskconver_mobile.benchmarks.app_install import BUILT
-from maskconver_mobile.benchmarks.compare import compare_reports
+from maskconver_mobile.benchmarks.android import app_run
+from maskconver_mobile.benchmarks.android.app_install import BUILT
 from maskconver_mobile.benchmarks.photos import find_photos
+from maskconver_mobile.benchmarks.report.compare import compare_reports
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
 VERSIONS = (8, 10, 13, 15)

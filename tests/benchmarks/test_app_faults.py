@@ -8,7 +8,7 @@ import pytest
 import scripted_app
 from from_outside import Attach, Phone, clean, measured, run
 
-from maskconver_mobile.benchmarks.adb_client import Adb
+from maskconver_mobile.benchmarks.android.adb_client import Adb
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
@@ -148,7 +148,7 @@ def test_one_of_several_phones_fails(phone: Phone, tiny: Path, tmp_path: Path) -
 def test_interrupt_stops_the_app_and_keeps_what_is_there(
     adb: Adb, phone: Phone, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from maskconver_mobile.benchmarks import adb as adb_module
+    from maskconver_mobile.benchmarks.android import adb as adb_module
 
     daemon = phone(app={"hang": [2]})
     original = adb_module.wait

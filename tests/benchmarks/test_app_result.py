@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import scripted_app
 
-from maskconver_mobile.benchmarks.app_result import AppState, parse
+from maskconver_mobile.benchmarks.android.app_result import AppState, parse
 
 RECORDED = Path(__file__).parents[1] / "data" / "app_result.json"
 

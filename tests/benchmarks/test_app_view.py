@@ -10,8 +10,8 @@ from adb_daemon import Daemon
 from click.testing import CliRunner
 from from_outside import Attach, Phone
 
-from maskconver_mobile.benchmarks import app_view
-from maskconver_mobile.benchmarks.app_install import BUILT
+from maskconver_mobile.benchmarks.android import app_view
+from maskconver_mobile.benchmarks.android.app_install import BUILT
 from maskconver_mobile.cli.demo import command
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.segmenter import DEFAULT_MODEL

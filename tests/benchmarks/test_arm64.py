@@ -13,11 +13,12 @@ import pytest
 from adb_daemon import PROPERTIES, Daemon
 from click.testing import CliRunner
 
-from maskconver_mobile.benchmarks import adb_client, worker
-from maskconver_mobile.benchmarks.adb_client import Adb
-from maskconver_mobile.benchmarks.device import Device
-from maskconver_mobile.benchmarks.pack_worker import pack_worker
-from maskconver_mobile.benchmarks.results import Report
+from maskconver_mobile.benchmarks.android import adb_client
+from maskconver_mobile.benchmarks.android.adb_client import Adb
+from maskconver_mobile.benchmarks.android.device import Device
+from maskconver_mobile.benchmarks.android.pack_worker import pack_worker
+from maskconver_mobile.benchmarks.host import worker
+from maskconver_mobile.benchmarks.report.results import Report
 from maskconver_mobile.cli.benchmark import command
 
 pytestmark = pytest.mark.slow

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from maskconver_mobile.image import load_image, preprocess, restore
+from maskconver_mobile.evaluation.stability import agreement, noisy_images, stable_pixels
+from maskconver_mobile.inference.image import load_image, preprocess, restore
 from maskconver_mobile.segmenter import Segmenter
-from maskconver_mobile.stability import agreement, noisy_images, stable_pixels
 
 pytestmark = pytest.mark.slow
 

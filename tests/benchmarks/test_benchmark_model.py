@@ -1,8 +1,8 @@
 import pytest
 from tool_output import LITERT, OF_2019, PROFILE, SUMMARY
 
-from maskconver_mobile.benchmarks import benchmark_model as tool
-from maskconver_mobile.benchmarks.stats import Statistics, summarize
+from maskconver_mobile.benchmarks.android import benchmark_model as tool
+from maskconver_mobile.benchmarks.report.stats import Statistics, summarize
 
 
 def test_reads_the_timed_runs_and_not_the_warm_up() -> None:

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from test_report import make_report
 
-from maskconver_mobile.benchmarks.combine import combine
-from maskconver_mobile.benchmarks.results import Report
+from maskconver_mobile.benchmarks.report.combine import combine
+from maskconver_mobile.benchmarks.report.results import Report
 from maskconver_mobile.cli.benchmark import command
 from maskconver_mobile.errors import MaskConverError
 

@@ -9,10 +9,10 @@ from adb_daemon import Daemon
 from click.testing import CliRunner
 from tool_output import PROFILE, SUMMARY
 
-from maskconver_mobile.benchmarks import adb_client
-from maskconver_mobile.benchmarks.adb_client import Adb
+from maskconver_mobile.benchmarks.android import adb_client
+from maskconver_mobile.benchmarks.android.adb_client import Adb
 from maskconver_mobile.benchmarks.photos import PreparedPhotos, find_photos
-from maskconver_mobile.benchmarks.results import Report, Result
+from maskconver_mobile.benchmarks.report.results import Report, Result
 from maskconver_mobile.cli.benchmark import command
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 

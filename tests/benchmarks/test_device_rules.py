@@ -1,7 +1,7 @@
 import pytest
 
-from maskconver_mobile.benchmarks.adb_client import Finished, explain, failure
-from maskconver_mobile.benchmarks.device_rules import advice, core_mask, throttling
+from maskconver_mobile.benchmarks.android.adb_client import Finished, explain, failure
+from maskconver_mobile.benchmarks.android.device_rules import advice, core_mask, throttling
 from maskconver_mobile.errors import MaskConverError
 
 FREQUENCIES = {str(core): khz for core, khz in enumerate([1800, 1800, 1800, 1800, 2400, 2400, 2400, 2900])}

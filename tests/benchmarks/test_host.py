@@ -13,13 +13,14 @@ import pytest
 from interrupts import interruptible
 from tiny import SHAPE, write_onnx
 
-from maskconver_mobile import engines, runtimes
-from maskconver_mobile.benchmarks import host, worker
-from maskconver_mobile.benchmarks.operator_times import profile
-from maskconver_mobile.benchmarks.pack_worker import pack_worker
+from maskconver_mobile.benchmarks.android.pack_worker import pack_worker
+from maskconver_mobile.benchmarks.host import latency as host
+from maskconver_mobile.benchmarks.host import worker
+from maskconver_mobile.benchmarks.host.operator_times import profile
+from maskconver_mobile.benchmarks.host.process import WorkerProcess, module_command
 from maskconver_mobile.benchmarks.photos import PreparedPhotos, find_photos
-from maskconver_mobile.benchmarks.process import WorkerProcess, module_command
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.formats import engines, runtimes
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
 
@@ -127,7 +128,7 @@ def test_the_worker_of_devices_stands_alone(tiny: Path, tmp_path: Path) -> None:
     code = (
         "import runpy, sys; packed, *sys.argv[1:] = sys.argv[1:]\n"
         "runpy.run_path(packed, run_name='packed')['main']()\n"
-        "assert 'worker.pyz' in sys.modules['maskconver_mobile.engines'].__file__"
+        "assert 'worker.pyz' in sys.modules['maskconver_mobile.formats.engines'].__file__"
     )
     words = [str(packed), str(tiny), "--json", str(tmp_path / "r.json"), "--runs", "2", "--warmup", "0"]
     done = subprocess.run(

@@ -7,10 +7,10 @@ from PIL import Image
 
 from maskconver_mobile.benchmarks import photos
 from maskconver_mobile.benchmarks.photos import DEMO, PreparedPhotos, find_photos
-from maskconver_mobile.benchmarks.spread import PhotoTiming, by_photo, drift_in_turn, spread, stages_spread
-from maskconver_mobile.benchmarks.stats import Statistics, summarize
+from maskconver_mobile.benchmarks.report.spread import PhotoTiming, by_photo, drift_in_turn, spread, stages_spread
+from maskconver_mobile.benchmarks.report.stats import Statistics, summarize
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.image import load_image, preprocess
+from maskconver_mobile.inference.image import load_image, preprocess
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from maskconver_mobile.benchmarks import litert_profile
-from maskconver_mobile.benchmarks import operator_times as profile
-from maskconver_mobile.benchmarks.litert_profile import BUILTIN_EVENT, WALL_EVENT, Event, summarize_events
+from maskconver_mobile.benchmarks.host import litert_profile
+from maskconver_mobile.benchmarks.host import operator_times as profile
+from maskconver_mobile.benchmarks.host.litert_profile import BUILTIN_EVENT, WALL_EVENT, Event, summarize_events
 from maskconver_mobile.errors import MaskConverError
 
 INSIDE = 8

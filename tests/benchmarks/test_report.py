@@ -6,12 +6,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from maskconver_mobile.benchmarks import compare, report, svg
-from maskconver_mobile.benchmarks.operator_times import Operator, Profile
-from maskconver_mobile.benchmarks.results import Machine, Report, Result
-from maskconver_mobile.benchmarks.spread import by_photo
-from maskconver_mobile.benchmarks.stages import STAGES
-from maskconver_mobile.benchmarks.stats import Ratio, Statistics, summarize
+from maskconver_mobile.benchmarks.host.operator_times import Operator, Profile
+from maskconver_mobile.benchmarks.host.stages import STAGES
+from maskconver_mobile.benchmarks.report import compare, svg
+from maskconver_mobile.benchmarks.report import page as report
+from maskconver_mobile.benchmarks.report.results import Machine, Report, Result
+from maskconver_mobile.benchmarks.report.spread import by_photo
+from maskconver_mobile.benchmarks.report.stats import Ratio, Statistics, summarize
 from maskconver_mobile.cli.benchmark import command
 from maskconver_mobile.errors import MaskConverError
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from maskconver_mobile.benchmarks.host.stages import STAGES, measure_stages
 from maskconver_mobile.benchmarks.models import find_models
 from maskconver_mobile.benchmarks.photos import find_photos
-from maskconver_mobile.benchmarks.stages import STAGES, measure_stages
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskconver_mobile.benchmarks.stats import drift, ratio, summarize
+from maskconver_mobile.benchmarks.report.stats import drift, ratio, summarize
 from maskconver_mobile.errors import MaskConverError
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from maskconver_mobile.benchmarks.adb_client import Adb
-from maskconver_mobile.benchmarks.benchmark_model import parse
+from maskconver_mobile.benchmarks.android.adb_client import Adb
+from maskconver_mobile.benchmarks.android.benchmark_model import parse
 
 CLASSIC = "0816f3699208ee6d"
 MDNS = "adb-R5CT1234567-AbCdEf"

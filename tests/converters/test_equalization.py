@@ -7,12 +7,12 @@ import pytest
 from models import Models, golden_inputs, run_tflite
 from numpy.typing import NDArray
 
-from maskconver_mobile.converters.calibration import observe
-from maskconver_mobile.converters.equalization import balance, equalize
-from maskconver_mobile.converters.flatbuffer import Flatbuffer
-from maskconver_mobile.converters.late_bias import add_biases_early
-from maskconver_mobile.converters.onnx_equalization import equalize as equalize_onnx
-from maskconver_mobile.tflite_file import read_tflite
+from maskconver_mobile.converters.backends.onnx.equalization import equalize as equalize_onnx
+from maskconver_mobile.converters.backends.tflite.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.backends.tflite.late_bias import add_biases_early
+from maskconver_mobile.converters.quantization.calibration import observe
+from maskconver_mobile.converters.quantization.equalization import balance, equalize
+from maskconver_mobile.formats.tflite.file import read_tflite
 
 
 def test_depthwise_readers_let_all_channels_reach_alike() -> None:

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from parity import GOLDEN_NAMES
 
 from maskconver_mobile.card import Level
+from maskconver_mobile.converters.backends.onnx.export import to_onnx
+from maskconver_mobile.converters.backends.tflite.export import to_tflite
 from maskconver_mobile.converters.checkpoint import Weights, read_checkpoint
 from maskconver_mobile.converters.compiler import plain_graph
 from maskconver_mobile.converters.config import ModelConfig, read_config
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.graph.evaluator import evaluate
-from maskconver_mobile.converters.onnx import to_onnx
 from maskconver_mobile.converters.passes import lower_panoptic, lower_proposals, run
 from maskconver_mobile.converters.spec import GraphSpec, Target
-from maskconver_mobile.converters.tflite import to_tflite
 from maskconver_mobile.segmenter import Segmenter
 
 HERE = Path(__file__).parents[1] / "data" / "families"

@@ -10,9 +10,10 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from maskconver_mobile.converters import cells, fast_merge, postprocess
-from maskconver_mobile.converters.ops import Tensor, TensorFlowOps
-from maskconver_mobile.converters.postprocess import MergeThresholds, Proposals
+from maskconver_mobile.converters.backends.tflite.ops import Tensor, TensorFlowOps
+from maskconver_mobile.converters.lowerings import cells, fast_merge
+from maskconver_mobile.converters.lowerings import plain_merge as postprocess
+from maskconver_mobile.converters.lowerings.plain_merge import MergeThresholds, Proposals
 
 Floats = NDArray[np.float32]
 Shape = tuple[tuple[int, int], tuple[int, int]]

@@ -16,18 +16,18 @@ from checkpoints import random_weights
 from models import TINY, Models, run_tflite
 from PIL import Image
 
+from maskconver_mobile.converters.backends.onnx.equalization import find_links
+from maskconver_mobile.converters.backends.onnx.export import to_onnx
+from maskconver_mobile.converters.backends.onnx.graph import OnnxGraph
+from maskconver_mobile.converters.backends.onnx.tensor import OnnxTensor
+from maskconver_mobile.converters.backends.tflite.export import to_tflite
 from maskconver_mobile.converters.checkpoint import Weights, read_checkpoint
 from maskconver_mobile.converters.compiler import plain_graph
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.half_precision import halve_weights
-from maskconver_mobile.converters.onnx import to_onnx
-from maskconver_mobile.converters.onnx_equalization import find_links
-from maskconver_mobile.converters.onnx_graph import OnnxGraph
-from maskconver_mobile.converters.onnx_tensor import OnnxTensor
-from maskconver_mobile.converters.quantize_file import analyse_file, convert_quantized, quantize_file
+from maskconver_mobile.converters.quantization.half_precision import halve_weights
+from maskconver_mobile.converters.quantization.quantize_file import analyse_file, convert_quantized, quantize_file
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.tflite import to_tflite
 from maskconver_mobile.errors import MaskConverError
 
 CONFIG = TINY / "config.yaml"
@@ -162,7 +162,7 @@ def test_layers_with_layer_norm_are_analysed(photos: Path, tmp_path: Path, monke
     plain = tmp_path / "plain.tflite"
     convert(config, TINY, plain)
     layers = ["class_head/_convs/1", "backbone/layer_with_weights-1/_conv0"]
-    monkeypatch.setattr("maskconver_mobile.converters.sensitivity.layer_paths", lambda _: layers)
+    monkeypatch.setattr("maskconver_mobile.converters.quantization.sensitivity.layer_paths", lambda _: layers)
     report, _ = analyse_file(plain, "int8", calibration=photos)
     assert {layer.layer for layer in report.layers} == set(layers)
 
@@ -216,7 +216,7 @@ def test_halved_weights_have_an_operator_that_takes_them(models: Models) -> None
     halved = halve_weights(models.get().read_bytes())
     interpreter = Interpreter(model_content=halved)
     interpreter.allocate_tensors()
-    from maskconver_mobile.converters.flatbuffer import Flatbuffer
+    from maskconver_mobile.converters.backends.tflite.flatbuffer import Flatbuffer
 
     codes = Flatbuffer(halved).model.operatorCodes
     assert [code.version for code in codes if max(code.builtinCode, code.deprecatedBuiltinCode) == 6] == [3]

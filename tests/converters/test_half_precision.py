@@ -12,19 +12,19 @@ from models import DEMO_CHECKPOINT, DEMO_CONFIG, TINY, run_tflite
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import Level
+from maskconver_mobile.converters.backends.onnx.export import to_onnx
+from maskconver_mobile.converters.backends.tflite.export import to_tflite
+from maskconver_mobile.converters.backends.tflite.flatbuffer import FLOAT32, Flatbuffer
+from maskconver_mobile.converters.backends.tflite.ops import TensorFlowOps
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.describe import make_card
-from maskconver_mobile.converters.flatbuffer import FLOAT32, Flatbuffer
-from maskconver_mobile.converters.onnx import to_onnx
-from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.spec import GraphSpec, Target
-from maskconver_mobile.converters.tflite import to_tflite
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.image import load_image, preprocess
+from maskconver_mobile.formats.tflite.file import HALF_PRECISION, read_metadata, without_half_precision
+from maskconver_mobile.inference.image import load_image, preprocess
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
-from maskconver_mobile.tflite_file import HALF_PRECISION, read_metadata, without_half_precision
 
 LARGEST = float(np.finfo(np.float16).max)
 FIXTURES = ("config.yaml", "config_hw.yaml")

@@ -9,9 +9,14 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from models import DEMO_CHECKPOINT, DEMO_CONFIG
 
-from maskconver_mobile.converters.flatbuffer import Flatbuffer
-from maskconver_mobile.converters.integer_bands import band_depthwise, band_matrix, is_band, merge_pieces
-from maskconver_mobile.converters.ops import TensorFlowOps
+from maskconver_mobile.converters.backends.tflite.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.backends.tflite.integer_bands import (
+    band_depthwise,
+    band_matrix,
+    is_band,
+    merge_pieces,
+)
+from maskconver_mobile.converters.backends.tflite.ops import TensorFlowOps
 from maskconver_mobile.converters.passes.split_depthwise import pieces
 
 RNG = np.random.default_rng(0)
@@ -92,9 +97,9 @@ def test_band_matrix() -> None:
 @pytest.mark.slow
 def test_an_integer_file_has_no_large_depthwise_convolution(tmp_path: Path) -> None:
     from maskconver_mobile.converters.convert import convert
-    from maskconver_mobile.converters.quantize_file import quantize_file
+    from maskconver_mobile.converters.quantization.quantize_file import quantize_file
+    from maskconver_mobile.formats.tflite.file import read_tflite
     from maskconver_mobile.segmenter import DEFAULT_MODEL
-    from maskconver_mobile.tflite_file import read_tflite
 
     plain, integer = tmp_path / "plain.tflite", tmp_path / "int8.tflite"
     convert(DEMO_CONFIG, DEMO_CHECKPOINT, plain)

@@ -11,10 +11,10 @@ import tensorflow as tf
 from checkpoints import random_weights
 from models import run_tflite
 
-from maskconver_mobile.converters import placeholders
+from maskconver_mobile.converters.backends.tflite import placeholders
+from maskconver_mobile.converters.backends.tflite.export import to_tflite
 from maskconver_mobile.converters.config import ModelConfig, read_config
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.tflite import to_tflite
 from maskconver_mobile.errors import MaskConverError
 
 HEADS = ("class_head", "mask_embedding_head", "per_pixel_embedding_head")

@@ -13,14 +13,14 @@ from models import TINY, Models
 from parity import TARGETS, full_cases
 
 from maskconver_mobile.card import KEY, ModelCard
+from maskconver_mobile.converters.backends.onnx.graph import IR_VERSION, OPSET
+from maskconver_mobile.converters.backends.onnx.ops import OnnxOps
+from maskconver_mobile.converters.backends.tflite.ops import TensorFlowOps
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.onnx_graph import IR_VERSION, OPSET
-from maskconver_mobile.converters.onnx_ops import OnnxOps
-from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.passes import PIPELINES, split_depthwise
 from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.inference.tail import TAIL_KEY, Tail
 from maskconver_mobile.segmenter import Segmenter
-from maskconver_mobile.tail import TAIL_KEY, Tail
 
 LEVELS = ("heads", "masks", "panoptic")
 INPUT_TYPES = ("uint8", "float32")

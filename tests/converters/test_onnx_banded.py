@@ -11,12 +11,12 @@ import tensorflow as tf
 from models import Models
 from onnx.helper import get_attribute_value
 
-from maskconver_mobile.converters.onnx_banded import interpolation
-from maskconver_mobile.converters.onnx_graph import OnnxGraph, tensor_type
-from maskconver_mobile.converters.onnx_ops import OnnxOps
-from maskconver_mobile.converters.onnx_quantize import quantize_onnx
-from maskconver_mobile.converters.onnx_tensor import OnnxTensor
-from maskconver_mobile.converters.ops import TensorFlowOps
+from maskconver_mobile.converters.backends.onnx.banded import interpolation
+from maskconver_mobile.converters.backends.onnx.graph import OnnxGraph, tensor_type
+from maskconver_mobile.converters.backends.onnx.ops import OnnxOps
+from maskconver_mobile.converters.backends.onnx.quantize import quantize_onnx
+from maskconver_mobile.converters.backends.onnx.tensor import OnnxTensor
+from maskconver_mobile.converters.backends.tflite.ops import TensorFlowOps
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.segmenter import Segmenter
 

@@ -8,10 +8,10 @@ import onnx
 import onnxruntime
 import pytest
 
-from maskconver_mobile.converters.onnx_graph import OnnxGraph, tensor_type
-from maskconver_mobile.converters.onnx_ops import OnnxOps
-from maskconver_mobile.converters.onnx_tensor import OnnxTensor
-from maskconver_mobile.converters.ops import TensorFlowOps
+from maskconver_mobile.converters.backends.onnx.graph import OnnxGraph, tensor_type
+from maskconver_mobile.converters.backends.onnx.ops import OnnxOps
+from maskconver_mobile.converters.backends.onnx.tensor import OnnxTensor
+from maskconver_mobile.converters.backends.tflite.ops import TensorFlowOps
 
 Build = Callable[[OnnxOps, OnnxTensor], list[OnnxTensor]]
 

@@ -7,20 +7,20 @@ import pytest
 from checkpoints import random_weights
 from models import SHARED
 
+from maskconver_mobile.converters.backends.onnx.export import to_onnx
+from maskconver_mobile.converters.backends.tflite.export import to_tflite
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.describe import make_card
-from maskconver_mobile.converters.onnx import to_onnx
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.tflite import to_tflite
-from maskconver_mobile.inspection import inspect_model
+from maskconver_mobile.formats.inspection import inspect_model
 
 HERE = Path(__file__).parents[1] / "data" / "families"
 
 
 def operators(name: str, tmp_path: Path, suffix: str) -> dict[str, int]:
     """Of a family's network of level masks with random weights, for CPUs."""
-    from maskconver_mobile.converters.onnx import finish_onnx
-    from maskconver_mobile.converters.tflite import finish_tflite
+    from maskconver_mobile.converters.backends.onnx.export import finish_onnx
+    from maskconver_mobile.converters.backends.tflite.export import finish_tflite
 
     folder = HERE / name if (HERE / name).is_dir() else SHARED / "golden" / name
     config, weights, spec = read_config(folder / "config.yaml"), random_weights(), GraphSpec("masks")

@@ -9,8 +9,8 @@ from models import Models
 from parity import TARGETS, Case, compare, full_cases, tiny_cases
 
 from maskconver_mobile.converters.spec import GraphSpec
+from maskconver_mobile.evaluation.stability import agreement, noisy_images, stable_pixels
 from maskconver_mobile.segmenter import Segmenter
-from maskconver_mobile.stability import agreement, noisy_images, stable_pixels
 
 LEVELS = ("heads", "masks", "panoptic")
 TINY_CASES = {case.name: case for case in tiny_cases()}
@@ -53,7 +53,7 @@ def test_locations_are_those_of_the_original(target: str, data: Path) -> None:
     """The graphs do not put locations out, so the proposals function is traced alone on the golden class map."""
     import tensorflow as tf
 
-    from maskconver_mobile.converters.ops import TensorFlowOps
+    from maskconver_mobile.converters.backends.tflite.ops import TensorFlowOps
     from maskconver_mobile.converters.passes.lower_proposals import fast_proposals, proposals
 
     golden = np.load(data / "tiny_96" / "golden.npz")

@@ -12,20 +12,20 @@ from PIL import Image
 
 from maskconver_mobile.cli import main
 from maskconver_mobile.cli.quantize import RECIPES as RECIPE_CHOICES
-from maskconver_mobile.comparison import match_proposals
-from maskconver_mobile.converters import sensitivity
-from maskconver_mobile.converters.calibration import best_range, choose_images, read_calibration, sample
+from maskconver_mobile.converters.backends.tflite.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.backends.tflite.pixel_input import fold_normalisation
+from maskconver_mobile.converters.backends.tflite.quantize import RECIPES, operations, quantize
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.flatbuffer import Flatbuffer
-from maskconver_mobile.converters.half_precision import LARGE
-from maskconver_mobile.converters.pixel_input import fold_normalisation
-from maskconver_mobile.converters.quantize import RECIPES, operations, quantize
-from maskconver_mobile.converters.quantize_file import analyse_file, quantize_file
+from maskconver_mobile.converters.quantization import sensitivity
+from maskconver_mobile.converters.quantization.calibration import best_range, choose_images, read_calibration, sample
+from maskconver_mobile.converters.quantization.half_precision import LARGE
+from maskconver_mobile.converters.quantization.quantize_file import analyse_file, quantize_file
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.image import load_image
+from maskconver_mobile.evaluation.comparison import match_proposals
+from maskconver_mobile.formats.tflite.file import read_tflite
+from maskconver_mobile.inference.image import load_image
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
-from maskconver_mobile.tflite_file import read_tflite
 
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
 FLOAT32, INT8, UINT8 = schema.TensorType.FLOAT32, schema.TensorType.INT8, schema.TensorType.UINT8

@@ -17,7 +17,7 @@ from maskconver_mobile.converters.graph.evaluator import evaluate
 from maskconver_mobile.converters.network.mobilenet import TABLES
 from maskconver_mobile.converters.passes import PIPELINES, Format, run
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.tail import find_proposals
+from maskconver_mobile.inference.tail import find_proposals
 
 COUNT = 50
 GAP = 5e-6

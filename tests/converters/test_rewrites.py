@@ -14,12 +14,13 @@ from ai_edge_litert.interpreter import Interpreter
 from checkpoints import random_weights
 from models import DEMO_CHECKPOINT, DEMO_CONFIG, TINY, Models, run_tflite
 
+from maskconver_mobile.converters.backends.onnx.export import to_onnx
+from maskconver_mobile.converters.backends.tflite.export import to_tflite
+from maskconver_mobile.converters.backends.tflite.ops import TensorFlowOps
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.onnx import to_onnx
-from maskconver_mobile.converters.ops import TensorFlowOps
 from maskconver_mobile.converters.passes import (
     PIPELINES,
     PLAIN,
@@ -36,10 +37,9 @@ from maskconver_mobile.converters.passes import (
     sum_projection,
 )
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.converters.tflite import to_tflite
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.inspection import ModelInfo, inspect_model
-from maskconver_mobile.partitions import gpu_partitions, xnnpack_partitions
+from maskconver_mobile.formats.inspection import ModelInfo, inspect_model
+from maskconver_mobile.formats.tflite.partitions import gpu_partitions, xnnpack_partitions
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from models import TINY
 
-from maskconver_mobile.batch import segment_files
 from maskconver_mobile.card import Level
-from maskconver_mobile.coco import SegmentMap, read_ground_truth
-from maskconver_mobile.comparison import compare
 from maskconver_mobile.converters.config import EXPERIMENTS
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.evaluation import evaluate
-from maskconver_mobile.onnx_file import attach, read_onnx
+from maskconver_mobile.evaluation.coco import SegmentMap, read_ground_truth
+from maskconver_mobile.evaluation.comparison import compare
+from maskconver_mobile.evaluation.evaluate import evaluate
+from maskconver_mobile.formats.onnx.file import attach, read_onnx
+from maskconver_mobile.inference.batch import segment_files
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
 FOLDER = Path(__file__).parents[1] / "data" / "families" / "semantic_96"

@@ -12,9 +12,9 @@ from PIL import Image
 from terminals import COMMAND, on_terminal
 
 from maskconver_mobile import MaskConverError, MaskConverWarning, Segmenter
-from maskconver_mobile.coco import GroundTruth, find_set, read_ground_truth, read_ids
-from maskconver_mobile.evaluation import evaluate
-from maskconver_mobile.image import load_image
+from maskconver_mobile.evaluation.coco import GroundTruth, find_set, read_ground_truth, read_ids
+from maskconver_mobile.evaluation.evaluate import evaluate
+from maskconver_mobile.inference.image import load_image
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from maskconver_mobile.bootstrap import difference_interval
-from maskconver_mobile.quality import PanopticCounts
+from maskconver_mobile.evaluation.bootstrap import difference_interval
+from maskconver_mobile.evaluation.quality import PanopticCounts
 
 
 def image(iou: list[float], false_positives: list[int]) -> PanopticCounts:

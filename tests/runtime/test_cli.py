@@ -16,11 +16,11 @@ from models import DEMO_CONFIG, TINY
 from PIL import Image
 from terminals import on_terminal
 
-from maskconver_mobile.batch import find_images, image_ids, result_names
 from maskconver_mobile.cli import VERBS
-from maskconver_mobile.coco import read_ids
+from maskconver_mobile.evaluation.coco import read_ids
+from maskconver_mobile.formats.tflite.file import attach, read_tflite
+from maskconver_mobile.inference.batch import find_images, image_ids, result_names
 from maskconver_mobile.segmenter import DEFAULT_MODEL
-from maskconver_mobile.tflite_file import attach, read_tflite
 
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
 COMMAND = str(Path(sys.executable).with_name("maskconver-mobile"))

@@ -17,8 +17,8 @@ from PIL import Image
 from terminals import on_terminal
 
 from maskconver_mobile import Segmenter
-from maskconver_mobile.batch import find_images, image_ids, result_names
 from maskconver_mobile.cli.terminal import shorten
+from maskconver_mobile.inference.batch import find_images, image_ids, result_names
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")

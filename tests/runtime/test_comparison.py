@@ -10,11 +10,11 @@ from PIL import Image
 
 from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.cli.compare import command
-from maskconver_mobile.comparison import IDENTICAL_DB, Comparison, compare, match_proposals, tensor_errors
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.image import ImageSource, load_image
-from maskconver_mobile.panoptic import PanopticResult, from_maps
-from maskconver_mobile.runtimes import Tensors
+from maskconver_mobile.evaluation.comparison import IDENTICAL_DB, Comparison, compare, match_proposals, tensor_errors
+from maskconver_mobile.formats.runtimes import Tensors
+from maskconver_mobile.inference.image import ImageSource, load_image
+from maskconver_mobile.result import PanopticResult, from_maps
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
 CAT, SKY = 1, 30

@@ -3,9 +3,9 @@ import pytest
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import Category
-from maskconver_mobile.drawing import draw_overlay, segment_colors
+from maskconver_mobile.inference.drawing import draw_overlay, segment_colors
 from maskconver_mobile.labels import color_of
-from maskconver_mobile.panoptic import Segment
+from maskconver_mobile.result import Segment
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 CATEGORIES = (Category(1, "cat", True, RED), Category(2, "sky", False, BLUE))

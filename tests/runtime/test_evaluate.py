@@ -15,12 +15,12 @@ from interrupts import interruptible
 from PIL import Image
 from pngs import png_header
 
-from maskconver_mobile.coco import GroundTruth, read_ground_truth, read_predictions
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.evaluation import evaluate
-from maskconver_mobile.panoptic import PanopticResult, from_maps
+from maskconver_mobile.evaluation.coco import GroundTruth, read_ground_truth, read_predictions
+from maskconver_mobile.evaluation.evaluate import evaluate
+from maskconver_mobile.evaluation.workers import process_map
+from maskconver_mobile.result import PanopticResult, from_maps
 from maskconver_mobile.segmenter import DEFAULT_MODEL, segment
-from maskconver_mobile.workers import process_map
 
 CATEGORIES = [
     {"id": 1, "name": "cat", "isthing": 1, "supercategory": "animal"},
@@ -396,7 +396,7 @@ def test_bad_annotations_are_one_line(case: str, tiny: TinySet, predictions: lis
 
 
 def test_json_has_a_bounded_size(tiny: TinySet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskconver_mobile.coco.MAX_JSON_BYTES", 100)
+    monkeypatch.setattr("maskconver_mobile.evaluation.coco.MAX_JSON_BYTES", 100)
     with pytest.raises(MaskConverError, match="more than the 100 that are read"):
         tiny.read()
 
@@ -448,7 +448,7 @@ def test_an_interrupt_leaves_no_process(tmp_path: Path, ending: signal.Signals) 
     script.write_text(
         "import time\n"
         "from contextlib import closing\n"
-        "from maskconver_mobile.workers import process_map\n"
+        "from maskconver_mobile.evaluation.workers import process_map\n"
         "if __name__ == '__main__':\n"
         "    with closing(process_map(time.sleep, [0.1] * 10_000, 2)) as results:\n"
         "        for _ in results:\n"

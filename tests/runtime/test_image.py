@@ -11,11 +11,11 @@ from PIL import Image
 from pngs import png_header
 from reference_merge import resize
 
-from maskconver_mobile import image as image_module
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.image import ImageSource, Letterbox, load_image, preprocess, restore
-from maskconver_mobile.image_file import MAX_PIXELS
+from maskconver_mobile.inference import image as image_module
+from maskconver_mobile.inference.image import ImageSource, Letterbox, load_image, preprocess, restore
+from maskconver_mobile.inference.image_file import MAX_PIXELS
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 MEAN = (123.675, 116.28, 103.53)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from maskconver_mobile import MaskConverError, MaskConverWarning, image_file
-from maskconver_mobile.image import load_image
+from maskconver_mobile import MaskConverError, MaskConverWarning
+from maskconver_mobile.inference import image_file
+from maskconver_mobile.inference.image import load_image
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from reference_merge import reference_merge
 
 from maskconver_mobile.card import Category, ModelCard
-from maskconver_mobile.image import Letterbox, restore
-from maskconver_mobile.merge import MergeRule, merge_image
+from maskconver_mobile.inference.image import Letterbox, restore
+from maskconver_mobile.inference.merge import MergeRule, merge_image
 
 COCO_THINGS = frozenset(range(1, 91))
 RULE = MergeRule(0.1, 0.3, 20, (96, 128), False, frozenset(range(1, 6)))

@@ -18,14 +18,14 @@ from onnx import numpy_helper
 from maskconver_mobile.card import KEY
 from maskconver_mobile.cli.inspect_model import command as inspect_command
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.quantize_file import convert_quantized, quantize_file
+from maskconver_mobile.converters.quantization.quantize_file import convert_quantized, quantize_file
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.engines import Optimization
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.inspection import OperatorInfo, TensorInfo, inspect_model
-from maskconver_mobile.onnx_wire import has_external_weights, read_metadata
+from maskconver_mobile.formats.engines import Optimization
+from maskconver_mobile.formats.inspection import OperatorInfo, TensorInfo, inspect_model
+from maskconver_mobile.formats.onnx.wire import has_external_weights, read_metadata
+from maskconver_mobile.inference.tail import TAIL_KEY
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
-from maskconver_mobile.tail import TAIL_KEY
 
 Edit = Callable[[onnx.ModelProto], None]
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskconver_mobile.card import Category
-from maskconver_mobile.coco import read_ids, read_predictions
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.panoptic import PanopticResult, Segment, from_maps
+from maskconver_mobile.evaluation.coco import read_ids, read_predictions
+from maskconver_mobile.result import PanopticResult, Segment, from_maps
 
 CAT, SKY, SEA, ODD = 5, 9, 11, 8
 CATEGORIES = (

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from maskconver_mobile.coco import Label, SegmentInfo, SegmentMap, read_ground_truth, read_predictions
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.quality import (
+from maskconver_mobile.evaluation.coco import Label, SegmentInfo, SegmentMap, read_ground_truth, read_predictions
+from maskconver_mobile.evaluation.quality import (
     PanopticCounts,
     PanopticQuality,
     count_segments,

@@ -18,9 +18,9 @@ from pycocotools import mask as coco_mask
 
 from maskconver_mobile import MaskConverError, Segmenter
 from maskconver_mobile.card import Category
-from maskconver_mobile.drawing import segment_colors
-from maskconver_mobile.masks import encode_rle, polygons
-from maskconver_mobile.panoptic import PanopticResult, from_maps
+from maskconver_mobile.inference.drawing import segment_colors
+from maskconver_mobile.inference.masks import encode_rle, polygons
+from maskconver_mobile.result import PanopticResult, from_maps
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
 CAT, SKY = 5, 9

@@ -14,7 +14,7 @@ from PIL import Image
 import maskconver_mobile
 from maskconver_mobile import MaskConverError, Segmenter, segment
 from maskconver_mobile import segmenter as segmenter_module
-from maskconver_mobile.runtimes import default_threads
+from maskconver_mobile.formats.runtimes import default_threads
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
@@ -157,7 +157,7 @@ def test_threads_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_without_litert_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Windows, for which there is no such package."""
-    for name in [n for n in sys.modules if n.startswith(("ai_edge_litert", "maskconver_mobile.tflite_file"))]:
+    for name in [n for n in sys.modules if n.startswith(("ai_edge_litert", "maskconver_mobile.formats.tflite.file"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     with pytest.raises(MaskConverError, match=r"\.tflite files need ai-edge-litert; install .*, or use an \.onnx file"):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.evaluation.stability import DRAWS, agreement, noisy, noisy_images, stable_pixels
 from maskconver_mobile.segmenter import DEFAULT_MODEL, segment
-from maskconver_mobile.stability import DRAWS, agreement, noisy, noisy_images, stable_pixels
 
 
 def test_noise_is_one_grey_level_and_the_same_every_time() -> None:
@@ -47,7 +47,7 @@ def test_maps_of_other_sizes_are_refused() -> None:
 
 def test_most_pixels_of_a_photograph_are_stable() -> None:
     """With a fresh draw of noise the stable ones keep their category more often than the others."""
-    from maskconver_mobile.image import load_image
+    from maskconver_mobile.inference.image import load_image
 
     image = load_image(DEFAULT_MODEL.parent / "astronaut.jpg")
     own = segment(image).category_map

@@ -9,7 +9,7 @@ import pytest
 
 from maskconver_mobile.card import HeadsRule
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.tail import ACTIVATIONS, Tail, find_proposals, finish_heads, sigmoid
+from maskconver_mobile.inference.tail import ACTIVATIONS, Tail, find_proposals, finish_heads, sigmoid
 
 
 def test_proposals_equal_the_original_s(data: Path) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from maskconver_mobile import tflite_metadata
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.inspection import inspect_model
+from maskconver_mobile.formats.inspection import inspect_model
+from maskconver_mobile.formats.tflite import metadata as tflite_metadata
+from maskconver_mobile.formats.tflite.file import attach, pack, read_metadata, read_tflite
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
-from maskconver_mobile.tflite_file import attach, pack, read_metadata, read_tflite
 
 BOLT = {"id": 1, "name": "bolt", "is_thing": True, "color": [1, 2, 3]}
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from reference_merge import resize
 
-from maskconver_mobile.tiling import TiledMasks
+from maskconver_mobile.inference.tiling import TiledMasks
 
 GEOMETRIES = [
     ((8, 8), (64, 64), (64, 64)),

@@ -15,9 +15,9 @@ from urllib.parse import unquote
 import pytest
 from interrupts import interruptible
 
-from maskconver_mobile.certificate import sign
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.web_server import WebServer, lan_address
+from maskconver_mobile.web.certificate import sign
+from maskconver_mobile.web.server import WebServer, lan_address
 
 COMMAND = str(Path(sys.executable).with_name("maskconver-mobile"))
 LOCAL = ("127.0.0.1", 0)

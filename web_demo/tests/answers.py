@@ -12,7 +12,7 @@ import maskconver_mobile
 from maskconver_mobile import Segmenter
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.spec import GraphSpec
-from maskconver_mobile.image import load_image, preprocess
+from maskconver_mobile.inference.image import load_image, preprocess
 
 DEMO = Path(maskconver_mobile.__file__).parent / "demo"
 PHOTO = DEMO / "astronaut.jpg"

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from maskconver_mobile.benchmarks.spread import by_photo, drift_in_turn, spread
-from maskconver_mobile.benchmarks.stats import drift, summarize
+from maskconver_mobile.benchmarks.report.spread import by_photo, drift_in_turn, spread
+from maskconver_mobile.benchmarks.report.stats import drift, summarize
 from maskconver_mobile.card import Category, HeadsRule, InputType, ModelCard
-from maskconver_mobile.drawing import segment_colors
-from maskconver_mobile.image import Letterbox, load_image, preprocess
+from maskconver_mobile.inference.drawing import segment_colors
+from maskconver_mobile.inference.image import Letterbox, load_image, preprocess
+from maskconver_mobile.inference.merge import MergeRule, merge_image
+from maskconver_mobile.inference.tail import Tail, finish_heads
 from maskconver_mobile.labels import coco_panoptic
-from maskconver_mobile.merge import MergeRule, merge_image
-from maskconver_mobile.panoptic import from_maps
-from maskconver_mobile.tail import Tail, finish_heads
+from maskconver_mobile.result import from_maps
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
 THINGS = frozenset(range(1, 91))

@@ -1,0 +1,1 @@
+"""Latency on phones behind adb."""

@@ -1,0 +1,1 @@
+"""What measurements say: numbers, files, pages."""

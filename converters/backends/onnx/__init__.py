@@ -1,0 +1,1 @@
+"""ONNX files: written node by node, and quantized."""

@@ -1,0 +1,260 @@
+"""Quantization recipes applied to a float ONNX model of ours."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from maskconver_mobile.card import ModelCard
+from maskconver_mobile.converters.backends.onnx.edit import GraphEditor, halve_weights
+from maskconver_mobile.converters.backends.onnx.equalization import equalize
+from maskconver_mobile.converters.backends.onnx.graph import checked
+from maskconver_mobile.converters.backends.onnx.observe import observe
+from maskconver_mobile.converters.backends.tflite.quantize import NETWORK, ONNX_RECIPES, Operation, find_recipe, select
+from maskconver_mobile.converters.quantization.calibration import Ranges, Samples, Tensor
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.formats.onnx.file import attach, read_tail
+
+INTEGER = ("Conv", "Relu", "Add", "Concat", "Resize", "GlobalAveragePool", "AveragePool")
+KEEPS_SCALE = ("Resize",)
+"""Operators whose output has its input's scale: then they work on the integers themselves."""
+WEIGHT_LIMIT = 127
+"""Largest magnitude of an integer weight, and of two neighbours together. x86 without VNNI adds two products of a byte
+and a weight in 16 bits: two weights of 127 saturate there, which changed a sixth of the pixels of photographs, while
+255 * (127 + 1) fits."""
+
+
+def quantize_onnx(
+    content: bytes,
+    card: ModelCard,
+    recipe: str,
+    *,
+    calibration: Sequence[Tensor] = (),
+    keep_float: Sequence[str] = (),
+    on_image: Callable[[], None] = lambda: None,
+) -> bytes:
+    """Quantize a float32 model of ours; see `quantize.quantize` for what goes in and comes out.
+
+    Raises:
+        MaskConverError: the model is quantized already, ONNX has no such recipe, it needs calibration inputs and
+            there are none, or a pattern matches no layer.
+    """
+    chosen = find_recipe(recipe)
+    if recipe not in ONNX_RECIPES:
+        raise MaskConverError(f"recipe {recipe} is not for .onnx files; choose from {', '.join(ONNX_RECIPES)}")
+    if card.recipe != "float32":
+        raise MaskConverError(
+            f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
+        )
+    if card.target == "arm" and recipe != "float16":
+        raise MaskConverError(f"model {card.name} has target arm, whose form is for floats; convert it for target cpu")
+    model = checked(onnx.load_model_from_string(content))
+    tail = read_tail({entry.key: entry.value for entry in model.metadata_props}, card.name)
+    operations = select(find_operations(model), keep_float)
+    if recipe == "float16":
+        halve_weights(model, {op.name for op in operations})
+    else:
+        if chosen.activation_bits and not calibration:
+            raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
+        names = {op.name for op in operations if op.integer}
+        if chosen.activation_bits:
+            equalize(model, calibration, on_image)
+            weights_only = {op.name for op in operations if not op.integer and op.kind == "Gemm"}
+            apply_static(model, names, weights_only, measure_ranges(model, calibration, on_image))
+        else:
+            apply_dynamic(model, names)
+    used = {} if recipe == "float16" else {"onnxruntime": version("onnxruntime")}
+    tools = {**card.tools, **used}
+    return attach(checked(model), replace(card, recipe=recipe, tools=tools), tail)
+
+
+def find_operations(model: onnx.ModelProto) -> list[Operation]:
+    """What can be quantized, in the graph's order; what stays float is the same as in `quantize.operations`."""
+    layers = {node.name: node.name.rpartition("/")[0] for node in model.graph.node}
+    normed = {layers[node.name] for node in model.graph.node if node.op_type == "Sqrt"}
+    grouped = normed & {layers[node.name] for node in model.graph.node if node.op_type == "GlobalAveragePool"}
+    maps = {value.name for value in model.graph.value_info if _is_float_map(value)}
+    constants = {tensor.name for tensor in model.graph.initializer}
+    found = []
+    for node in model.graph.node:
+        layer = layers[node.name]
+        on_map = NETWORK.match(node.name) is not None and node.output[0] in maps
+        in_network = on_map and not layer.endswith("_classifier") and layer not in grouped
+        if in_network and node.op_type in (("Conv",) if layer in normed else INTEGER):
+            found.append(Operation(node.op_type, node.name, layer, integer=True))
+        elif layer and node.op_type in ("Conv", "Gemm") and node.input[1] in constants:
+            found.append(Operation(node.op_type, node.name, layer, integer=False))
+    return found
+
+
+def measure_ranges(
+    model: onnx.ModelProto, inputs: Sequence[Tensor], on_image: Callable[[], None] = lambda: None
+) -> Ranges:
+    """The range that integers should span (`calibration.best_range`), for all maps that operators compute.
+
+    Args:
+        model: a float model.
+        inputs: tensors of the type that it takes.
+        on_image: called after each.
+    """
+    maps = [value.name for value in model.graph.value_info if _is_float_map(value)]
+    samples = Samples(maps, len(inputs))
+    observe(model, maps, inputs, samples.take, on_image)
+    return samples.ranges()
+
+
+def _is_float_map(value: onnx.ValueInfoProto) -> bool:
+    type_ = value.type.tensor_type
+    return len(type_.shape.dim) == 4 and type_.elem_type == onnx.TensorProto.FLOAT
+
+
+def apply_static(model: onnx.ModelProto, chosen: set[str], weights_only: set[str], ranges: Ranges) -> None:
+    """Put QuantizeLinear and DequantizeLinear around the chosen operators, which runtimes merge into integer ones.
+
+    Activations are bytes with a zero point, weights per channel and symmetric (`WEIGHT_LIMIT`), and biases 32 bits.
+
+    Args:
+        model: changed in place.
+        chosen: operators by name.
+        weights_only: Gemm operators whose weights alone become integers.
+        ranges: of all float tensors, by name.
+    """
+    editor = _Quantizer(model)
+    inner = _before_relu(model, chosen)
+    for node in model.graph.node:
+        if node.name not in chosen:
+            if node.name in weights_only:
+                node.input[1] = editor.integer_weights(node.input[1], axis=1)
+            node.input[:] = [editor.stand_ins.get(name, name) for name in node.input]
+            editor.nodes.append(node)
+            continue
+        source, output = node.input[0], node.output[0]
+        for i, name in enumerate(node.input):
+            if name in ranges and name not in inner:
+                node.input[i] = editor.pair(name, *_scale(ranges[name]))
+        if node.op_type == "Conv":
+            weights = editor.constants[node.input[1]]
+            node.input[1] = editor.integer_weights(node.input[1], axis=0)
+            if len(node.input) > 2:
+                node.input[2] = editor.integer_bias(node.input[2], editor.scales[source], weights)
+        editor.nodes.append(node)
+        if output not in inner:
+            scale = editor.scales[source] if node.op_type in KEEPS_SCALE else _scale(ranges[output])
+            editor.pair(output, *scale)
+    editor.finish(editor.nodes)
+
+
+def _before_relu(model: onnx.ModelProto, chosen: set[str]) -> set[str]:
+    """Tensors between an operator and the Relu that runtimes merge with it; both must be chosen."""
+    made = {node.output[0]: node for node in model.graph.node}
+    reads = Counter(name for node in model.graph.node for name in node.input)
+    return {
+        node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Relu" and node.name in chosen
+        if reads[node.input[0]] == 1 and made[node.input[0]].op_type in ("Conv", "Add")
+        if made[node.input[0]].name in chosen
+    }
+
+
+def apply_dynamic(model: onnx.ModelProto, chosen: set[str]) -> None:
+    """Integer weights for the chosen dense convolutions, whose inputs are quantized by their own range at each run."""
+    editor = _Quantizer(model)
+    for node in model.graph.node:
+        weights = editor.constants.get(node.input[1]) if node.name in chosen and node.op_type == "Conv" else None
+        if weights is None or editor.is_depthwise(node):
+            editor.nodes.append(node)
+            continue
+        editor.dynamic_conv(node, weights)
+    editor.finish(editor.nodes)
+
+
+class _Quantizer(GraphEditor):
+    """A graph being quantized: what stands in for a tensor, and in which scale and zero point."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        super().__init__(model)
+        self.stand_ins: dict[str, str] = {}
+        self.scales: dict[str, tuple[np.float32, np.uint8]] = {}
+
+    def pair(self, tensor: str, scale: np.float32, zero: np.uint8) -> str:
+        """Quantize and dequantize a tensor, once."""
+        if tensor not in self.stand_ins:
+            self.scales[tensor] = scale, zero
+            numbers = [self.constant(f"{tensor}_scale", scale), self.constant(f"{tensor}_zero", zero)]
+            integers = self.node("QuantizeLinear", [tensor, *numbers], f"{tensor}_quantized")
+            self.stand_ins[tensor] = self.node("DequantizeLinear", [integers, *numbers], f"{tensor}_dequantized")
+        return self.stand_ins[tensor]
+
+    def integer_weights(self, name: str, axis: int) -> str:
+        """Replace float weights by integers per channel of an axis, with a DequantizeLinear behind them."""
+        if name not in self.stand_ins:
+            integers, scales = _per_channel(self.constants[name], axis)
+            zeros = self.constant(f"{name}_zero", np.zeros(len(scales), np.int8))
+            inputs = [self.constant(f"{name}_quantized", integers), self.constant(f"{name}_scale", scales), zeros]
+            self.stand_ins[name] = self.node("DequantizeLinear", inputs, f"{name}_dequantized", axis=axis)
+        return self.stand_ins[name]
+
+    def integer_bias(self, name: str, activation: tuple[np.float32, np.uint8], weights: NDArray[Any]) -> str:
+        """A bias in units of the products that it is added to."""
+        scales = activation[0] * _per_channel(weights, 0)[1]
+        stem = f"{name}_{len(self.nodes)}"
+        integers = np.clip(np.round(self.constants[name] / scales.astype(np.float64)), -(2**31), 2**31 - 1)
+        numbers = [
+            self.constant(f"{stem}_quantized", integers.astype(np.int32)),
+            self.constant(f"{stem}_scale", scales),
+        ]
+        return self.node("DequantizeLinear", numbers, f"{stem}_dequantized", axis=0)
+
+    def dynamic_conv(self, node: onnx.NodeProto, weights: NDArray[Any]) -> None:
+        """Replace a convolution by an integer one between a dynamic quantization and its inverse."""
+        source, stem = node.input[0], node.name
+        if source not in self.stand_ins:
+            names = [f"{source}_{part}" for part in ("quantized", "scale", "zero")]
+            self.nodes.append(helper.make_node("DynamicQuantizeLinear", [source], names, name=names[0]))
+            self.stand_ins[source] = source
+        integers, scales = _per_channel(weights, 0)
+        inputs = [f"{source}_quantized", self.constant(f"{stem}_weights", integers), f"{source}_zero"]
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        summed = self.node("ConvInteger", inputs, f"{stem}_integers", **attributes)
+        summed = self.node("Cast", [summed], f"{stem}_sum", to=onnx.TensorProto.FLOAT)
+        per_channel = self.constant(f"{stem}_weight_scales", scales[:, None, None])
+        factor = self.node("Mul", [f"{source}_scale", per_channel], f"{stem}_factor")
+        bias = self.constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(weights), np.float32)
+        scaled = self.node("Mul", [summed, factor], f"{stem}_scaled")
+        self.node("Add", [scaled, self.constant(f"{stem}_bias", bias[:, None, None])], node.output[0])
+
+
+def _scale(limits: tuple[float, float]) -> tuple[np.float32, np.uint8]:
+    """Scale and zero point of bytes for a range, which 0 belongs to."""
+    low, high = min(limits[0], 0.0), max(limits[1], 0.0)
+    scale = max(high - low, 1e-6) / 255
+    return np.float32(scale), np.uint8(round(-low / scale))
+
+
+def _per_channel(weights: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Symmetric integers and a scale per channel, within `WEIGHT_LIMIT`.
+
+    Products are added in the order in which weights lie in memory: inputs first, or, where a runtime changes the
+    layout, places first.
+    """
+    rows = np.moveaxis(weights, axis, 0)
+    orders = [rows.reshape(len(rows), -1), np.moveaxis(rows, 1, -1).reshape(len(rows), -1)]
+    reach = np.max([_pairs(np.abs(order)) for order in orders], 0)
+    scales = (np.maximum(reach, 1e-9) / WEIGHT_LIMIT).astype(np.float32)
+    shape = [1] * weights.ndim
+    shape[axis] = -1
+    return np.round(weights / scales.reshape(shape)).astype(np.int8), scales
+
+
+def _pairs(magnitudes: NDArray[Any]) -> NDArray[Any]:
+    """The largest sum of two neighbours in each row; one value alone is its own pair."""
+    padded = np.pad(magnitudes, ((0, 0), (0, 1)))
+    largest: NDArray[Any] = (padded[:, :-1] + padded[:, 1:]).max(1)
+    return largest

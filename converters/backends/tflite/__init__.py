@@ -1,0 +1,1 @@
+"""TFLite files: written by TensorFlow's converter, finished and quantized here."""

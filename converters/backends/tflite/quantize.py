@@ -1,0 +1,329 @@
+"""Quantization recipes, and their application to a float TFLite model of ours."""
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from maskconver_mobile.card import KEY, InputType, ModelCard
+from maskconver_mobile.converters.backends.tflite.flatbuffer import CONVOLUTIONS, Flatbuffer
+from maskconver_mobile.converters.backends.tflite.integer_bands import band_depthwise, is_band, merge_pieces
+from maskconver_mobile.converters.backends.tflite.late_bias import add_biases_early
+from maskconver_mobile.converters.backends.tflite.pixel_input import fold_normalisation, pixel_ranges, take_bytes
+from maskconver_mobile.converters.quantization.calibration import Ranges, Tensor, measure_ranges
+from maskconver_mobile.converters.quantization.equalization import equalize
+from maskconver_mobile.converters.quantization.half_precision import halve_weights
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.formats.tflite.file import attach, read_metadata
+from maskconver_mobile.formats.tflite.metadata import KEY as METADATA_KEY
+
+Statistics = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Number formats of a model.
+
+    Attributes:
+        name: as the command line and the card spell it.
+        activation_bits: of integer activations; 0 where they stay float and no calibration is needed.
+    """
+
+    name: str
+    activation_bits: int
+
+    @property
+    def equalized(self) -> bool:
+        """Whether channels are evened out first; steps of 16 bits are fine enough for all."""
+        return self.activation_bits == 8
+
+    @property
+    def passes(self) -> int:
+        """How often the network runs on each calibration image."""
+        return 2 if self.equalized else 1
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (Recipe("float16", 0), Recipe("dynamic", 0), Recipe("int8", 8), Recipe("int16x8", 16))
+}
+"""What each is for stands in docs/quantization.md."""
+ONNX_RECIPES = ("float16", "dynamic", "int8")
+
+NETWORK = re.compile(r"(backbone|decoder|class_head|embedding_head|per_pixel_embeddings_head)/")
+INTEGER = (*CONVOLUTIONS, "ADD", "CONCATENATION", "MEAN", "AVERAGE_POOL_2D", "RESIZE_BILINEAR")
+CHOICE = "TOPK_V2"
+WEIGHTS_ONLY = ("CONV_2D", "FULLY_CONNECTED")
+WEIGHT_BITS = 8
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operator that a recipe may quantize.
+
+    Attributes:
+        kind: builtin name, such as CONV_2D.
+        name: of its output tensor.
+        layer: path of its layer in the checkpoint, such as `class_head/_convs/0`; several operations may share it.
+        integer: whether its activations may be integers, or only its weights.
+    """
+
+    kind: str
+    name: str
+    layer: str
+    integer: bool
+
+
+def operations(content: bytes) -> list[Operation]:
+    """What can be quantized in a float flatbuffer, in its order.
+
+    The network turns integer, up to the choice of proposals. The classifiers' outputs stay float: scores of an integer
+    class map are tied, and mask logits come of products with the pixel embeddings. So do layer and group norms, whose
+    squares do not fit, and all that follows the choice.
+    """
+    flatbuffer = Flatbuffer(content)
+    named = [(op, flatbuffer.kind(op), flatbuffer.name(int(op.outputs[0]))) for op in flatbuffer.graph.operators]
+    normed = {_layer(name) for _, kind, name in named if kind == "RSQRT"}
+    grouped = {_layer(name) for _, kind, name in named if kind == "SQRT"}
+    chosen: set[int] = set()
+    found = []
+    for op, kind, name in named:
+        layer = _layer(name)
+        if kind == CHOICE or not chosen.isdisjoint(op.inputs):
+            chosen.update(op.outputs)
+        in_network = NETWORK.match(name) is not None and not layer.endswith("_classifier") and layer not in grouped
+        if (
+            in_network
+            and chosen.isdisjoint(op.outputs)
+            and (kind in (CONVOLUTIONS if layer in normed else INTEGER) or is_band(name))
+        ):
+            found.append(Operation(kind, name, layer, integer=True))
+        elif kind in WEIGHTS_ONLY:
+            found.append(Operation(kind, name, layer, integer=False))
+    return found
+
+
+def quantize(
+    content: bytes,
+    card: ModelCard,
+    recipe: str,
+    *,
+    calibration: Sequence[Tensor] = (),
+    keep_float: Sequence[str] = (),
+    on_image: Callable[[], None] = lambda: None,
+) -> bytes:
+    """Quantize a float32 model of ours.
+
+    Args:
+        content: the model file.
+        card: its card.
+        recipe: a name of `RECIPES`.
+        calibration: input tensors as the runtime makes them (`calibration.read_calibration`), for recipes with integer
+            activations.
+        keep_float: layer paths or patterns with `*`, such as `class_head/*`; these layers stay as they are.
+        on_image: called after each calibration input, once for each of the recipe's passes.
+
+    Returns:
+        The quantized model file with its card.
+
+    Raises:
+        MaskConverError: the model is quantized already, the recipe needs calibration inputs and there are none, a
+            pattern matches no layer, or litert-quantizer is not installed.
+    """
+    chosen = find_recipe(recipe)
+    check_quantizable(card, chosen)
+    metadata = read_metadata(content, card.name)
+    pixels = takes_pixels(content, card, chosen, keep_float)
+    if not chosen.activation_bits:
+        kept = select(operations(content), keep_float)
+        quantized = _weights_only(content, chosen, kept)
+    else:
+        if not calibration:
+            raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
+        prepared = prepare(content, chosen, calibration, on_image, pixels=pixels)
+        kept = select(operations(prepared), keep_float)
+        ranges = measure_ranges(
+            prepared, integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image
+        )
+        if pixels:
+            ranges |= pixel_ranges(prepared)
+        quantized = apply_static(prepared, statistics(prepared, ranges), chosen, kept)
+        if pixels:
+            quantized = take_bytes(quantized)
+    used = {} if recipe == "float16" else {"litert-quantizer": version("litert-quantizer")}
+    extra = {key: data for key, data in metadata.items() if key not in (KEY, METADATA_KEY)}
+    input_type: InputType = "uint8" if pixels else card.input_type
+    halves = card.half_precision and recipe == "float16"  # where integers compute, no float16 does
+    written = replace(card, recipe=recipe, input_type=input_type, half_precision=halves, tools={**card.tools, **used})
+    return attach(Flatbuffer(quantized).to_bytes(), written, extra)
+
+
+def find_recipe(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+        MaskConverError: there is none of this name.
+    """
+    if name not in RECIPES:
+        raise MaskConverError(f"unknown recipe {name!r}; known ones: {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def check_quantizable(card: ModelCard, recipe: Recipe) -> None:
+    """Refuse what cannot be quantized, before any work.
+
+    Raises:
+        MaskConverError: the model is quantized already, or litert-quantizer is not installed.
+    """
+    if card.recipe != "float32":
+        raise MaskConverError(
+            f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
+        )
+    check_installed(recipe)
+
+
+def check_installed(recipe: Recipe) -> None:
+    """Refuse a recipe whose tool for .tflite files is missing.
+
+    Raises:
+        MaskConverError: litert-quantizer is not installed.
+    """
+    if recipe.name != "float16" and find_spec("litert_quantizer") is None:
+        raise MaskConverError(
+            "quantizing needs litert-quantizer; install it with: pip install 'maskconver-mobile[quantize]'"
+        )
+
+
+def takes_pixels(content: bytes, card: ModelCard, recipe: Recipe, keep_float: Sequence[str] = ()) -> bool:
+    """Whether the quantized graph takes the pixels as they are (`pixel_input`): not if its first layer stays float."""
+    if recipe.activation_bits != WEIGHT_BITS or card.input_type == "float32":
+        return False
+    first = next((op for op in operations(content) if op.kind == "CONV_2D"), None)
+    return first is not None and not any(fnmatchcase(first.layer, pattern) for pattern in keep_float)
+
+
+def prepare(
+    content: bytes,
+    recipe: Recipe,
+    calibration: Sequence[Tensor],
+    on_image: Callable[[], None] = lambda: None,
+    *,
+    pixels: bool,
+) -> bytes:
+    """The float graph that a recipe is applied to; `pixels` if it takes them as they are.
+
+    For 8 bits its channels are evened out (`equalization`), and large depthwise convolutions get a form that integer
+    kernels are fast at (`integer_bands`).
+    """
+    content = add_biases_early(content)
+    if pixels:
+        content = fold_normalisation(content)
+    return band_depthwise(merge_pieces(equalize(content, calibration, on_image))) if recipe.equalized else content
+
+
+def select(found: Sequence[Operation], keep_float: Sequence[str]) -> list[Operation]:
+    """The operations that are left to quantize.
+
+    Raises:
+        MaskConverError: a pattern matches no layer.
+    """
+    for pattern in keep_float:
+        if not any(fnmatchcase(op.layer, pattern) for op in found):
+            layers = sorted({op.layer for op in found if op.integer})
+            shown = ", ".join(layers[:: max(1, len(layers) // 3)][:3])
+            raise MaskConverError(f"--keep-float {pattern!r} matches no layer; layers are named like {shown}")
+    return [op for op in found if not any(fnmatchcase(op.layer, pattern) for pattern in keep_float)]
+
+
+def integer_tensors(content: bytes, chosen: Sequence[Operation]) -> list[str]:
+    """Names of the float tensors that the integer operations among `chosen` read and write, constants left out."""
+    flatbuffer = Flatbuffer(content)
+    names = {op.name for op in chosen if op.integer}
+    touched = [
+        int(tensor)
+        for op in flatbuffer.graph.operators
+        if flatbuffer.name(int(op.outputs[0])) in names
+        for tensor in (*op.inputs, *op.outputs)
+    ]
+    activations = {t for t in touched if flatbuffer.is_float(t) and not flatbuffer.is_constant(t)}
+    return sorted(flatbuffer.name(t) for t in activations)
+
+
+def statistics(content: bytes, ranges: Ranges) -> Statistics:
+    """Ranges in the quantizer's form: by tensor name, `min` and `max` of the tensor's rank.
+
+    What only moves values leaves their range as it is.
+    """
+    flatbuffer = Flatbuffer(content)
+    ranges = dict(ranges)
+    for op in flatbuffer.graph.operators:
+        source, name = flatbuffer.name(int(op.inputs[0])), flatbuffer.name(int(op.outputs[0]))
+        if is_band(name) and flatbuffer.kind(op) not in CONVOLUTIONS and source in ranges:
+            ranges[name] = ranges[source]
+    ranks = {flatbuffer.name(t): len(flatbuffer.shape(t)) for t in range(len(flatbuffer.graph.tensors))}
+    return {
+        name: {
+            "min": np.full((1,) * ranks[name], low, np.float32),
+            "max": np.full((1,) * ranks[name], high, np.float32),
+        }
+        for name, (low, high) in ranges.items()
+    }
+
+
+def apply_static(content: bytes, ranges: Statistics, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
+    """Integer weights and activations for `chosen`; a flatbuffer as the quantizer leaves it."""
+    quantizer = _quantizer(content)
+    for op in chosen:
+        scope, kind = _scope(op), _kind(op)
+        if op.integer:
+            quantizer.add_static_config(scope, kind, recipe.activation_bits, WEIGHT_BITS)
+        elif op.kind == "FULLY_CONNECTED" or recipe.activation_bits == WEIGHT_BITS:
+            # A map that kernels quantize on the fly has 8 bits and one scale; rows have a scale each.
+            quantizer.add_dynamic_config(scope, kind, WEIGHT_BITS)
+    return _run(quantizer, ranges)
+
+
+def _weights_only(content: bytes, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
+    """Smaller weights; depthwise ones stay float under `dynamic`, for which kernels have no fast path."""
+    if recipe.name == "float16":
+        return halve_weights(content, {op.name for op in chosen})
+    quantizer = _quantizer(content)
+    for op in chosen:
+        if op.kind in WEIGHTS_ONLY:
+            quantizer.add_dynamic_config(_scope(op), _kind(op), WEIGHT_BITS)
+    return _run(quantizer, None)
+
+
+def _quantizer(content: bytes) -> Any:
+    from litert_quantizer import quantizer
+
+    return quantizer.Quantizer(bytearray(content))
+
+
+def _run(quantizer: Any, ranges: Statistics | None) -> bytes:
+    with redirect_stderr(io.StringIO()), warnings.catch_warnings():  # it draws progress bars of its own
+        warnings.simplefilter("ignore", UserWarning)
+        result = quantizer.quantize(ranges, enable_progress_report=False, enable_progress_bar=False)
+    return bytes(result.quantized_model)
+
+
+def _kind(op: Operation) -> Any:
+    from litert_quantizer import qtyping
+
+    return qtyping.TFLOperationName(op.kind)
+
+
+def _scope(op: Operation) -> str:
+    return f"^{re.escape(op.name)}(;|$)"
+
+
+def _layer(name: str) -> str:
+    return name.split(";")[0].rpartition("/")[0] or name.split(";")[0]

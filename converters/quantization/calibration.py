@@ -1,0 +1,181 @@
+"""Images of a folder -> input tensors, and the ranges that a graph's tensors take on them."""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from maskconver_mobile.card import ModelCard
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.formats.runtimes import default_threads
+from maskconver_mobile.inference.image import load_image, preprocess
+from maskconver_mobile.inference.image_file import images_in
+
+Tensor = NDArray[np.generic]
+Sample = NDArray[np.float32]
+Ranges = dict[str, tuple[float, float]]
+
+SAMPLES = 1 << 17
+GOLDEN_RATIO = (1 + 5**0.5) / 2
+PARTS = np.linspace(1.0, 0.3, 29).tolist()
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Input tensors [1, H, W, 3] of the model's own type, and the images that could not be read, with the reason."""
+
+    inputs: tuple[Tensor, ...]
+    skipped: tuple[tuple[Path, str], ...]
+
+
+def choose_images(folder: Path, count: int) -> list[Path]:
+    """`count` images of a folder, evenly spread over its sorted names; all where it holds fewer.
+
+    Raises:
+        MaskConverError: no such folder, or no images in it.
+    """
+    if not folder.is_dir():
+        raise MaskConverError(f"{folder}: no such folder; calibration needs a folder of images like those of later use")
+    images = images_in(folder)
+    if not images:
+        raise MaskConverError(f"{folder}: no images in this folder; calibration needs some like those of later use")
+    return [images[i * len(images) // count] for i in range(count)] if count < len(images) else images
+
+
+def read_calibration(
+    images: Sequence[Path], card: ModelCard, on_image: Callable[[], None] = lambda: None
+) -> CalibrationSet:
+    """Input tensors made as the runtime makes them; unreadable images are skipped.
+
+    Args:
+        images: files.
+        card: of the model, which says what it takes.
+        on_image: called after each image, for progress.
+
+    Raises:
+        MaskConverError: none of the images can be read.
+    """
+    inputs, skipped = [], []
+    for path in images:
+        try:
+            inputs.append(preprocess(load_image(path), card)[0])
+        except MaskConverError as error:
+            skipped.append((path, str(error)))
+        on_image()
+    if not inputs:
+        reason = skipped[0][1] if skipped else "there are none"
+        raise MaskConverError(f"none of {len(images)} calibration images can be read (first: {reason})")
+    return CalibrationSet(tuple(inputs), tuple(skipped))
+
+
+def measure_ranges(
+    content: bytes,
+    names: Sequence[str],
+    inputs: Sequence[Tensor],
+    bits: int = 8,
+    on_image: Callable[[], None] = lambda: None,
+) -> Ranges:
+    """The range that integers should span, for tensors by name.
+
+    Args:
+        content: a float flatbuffer.
+        names: of its float tensors.
+        inputs: tensors, cast to the type that the flatbuffer takes.
+        bits: of the integers.
+        on_image: called after each input.
+    """
+    samples = Samples(names, len(inputs))
+    observe(content, names, inputs, samples.take, on_image)
+    return samples.ranges(bits)
+
+
+def observe(
+    content: bytes,
+    names: Sequence[str],
+    inputs: Sequence[Tensor],
+    look: Callable[[str, Sample], None],
+    on_image: Callable[[], None] = lambda: None,
+) -> None:
+    """Run a float flatbuffer and look at what its tensors hold.
+
+    Args:
+        content: the flatbuffer.
+        names: of tensors.
+        inputs: tensors, cast to the type that the flatbuffer takes.
+        look: called with name and values of each tensor for each input.
+        on_image: called after each input.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # keeping all tensors is said to be for debugging
+        interpreter = Interpreter(
+            model_content=content, num_threads=default_threads(), experimental_preserve_all_tensors=True
+        )
+    interpreter.allocate_tensors()
+    indices = {detail["name"]: detail["index"] for detail in interpreter.get_tensor_details()}
+    image = interpreter.get_input_details()[0]
+    for value in inputs:
+        interpreter.set_tensor(image["index"], value.astype(image["dtype"]))
+        interpreter.invoke()
+        for name in names:
+            look(name, interpreter.get_tensor(indices[name]))
+        on_image()
+
+
+class Samples(dict[str, list[Sample]]):
+    """Values of tensors by name, about as many of each whatever the number of inputs."""
+
+    def __init__(self, names: Iterable[str], inputs: int) -> None:
+        """Of these tensors, seen with so many inputs."""
+        super().__init__((name, []) for name in names)
+        self._count = SAMPLES // inputs
+
+    def take(self, name: str, values: Sample) -> None:
+        """Sample a tensor's values for one more input."""
+        self[name].append(sample(values, self._count))
+
+    def ranges(self, bits: int = 8) -> Ranges:
+        """The range that integers should span, for every tensor."""
+        return {name: best_range(np.concatenate(found), bits) for name, found in self.items()}
+
+
+def best_range(values: NDArray[Any], bits: int = 8) -> tuple[float, float]:
+    """The part of the values' range, 0 included, whose steps leave the smallest mean squared error.
+
+    Clipping a few large values makes all steps finer; both ends are drawn in alike. Banner et al. (2019, "Post training
+    4-bit quantization of convolutional networks for rapid deployment") weigh the same two errors by a fitted density.
+
+    Args:
+        values: samples.
+        bits: of the integers.
+
+    Returns:
+        Low (not above 0) and high (not below 0).
+    """
+    values = values.astype(np.float64)
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+
+    def error(part: float) -> float:
+        step = max(part * (high - low) / (2**bits - 1), np.finfo(np.float32).tiny)
+        clipped = values - np.clip(values, part * low, part * high)
+        return float(np.square(clipped).mean() + step**2 / 12)
+
+    part = min(PARTS, key=error)
+    return part * low, part * high
+
+
+def sample(values: Sample, count: int) -> Sample:
+    """Up to `count` values from all over, with the smallest and the largest.
+
+    Multiples of the golden ratio, modulo 1, spread evenly (Weyl's theorem) and fall in with no layout: every n-th value
+    of a map whose channels lie side by side would be one channel's.
+    """
+    flat = values.ravel()
+    if flat.size > count:
+        places = (np.arange(count) * GOLDEN_RATIO % 1.0 * flat.size).astype(np.int64)
+        flat = np.concatenate([flat[places], [flat.min(), flat.max()]])
+    return flat.astype(np.float32)

@@ -1,0 +1,195 @@
+"""A float model file in, a quantized one out, if it passes its gate."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskconver_mobile.card import ModelCard
+from maskconver_mobile.converters.backends.registry import BACKENDS, backend_of
+from maskconver_mobile.converters.backends.tflite.quantize import (
+    check_quantizable,
+    find_recipe,
+)
+from maskconver_mobile.converters.convert import check_format, convert
+from maskconver_mobile.converters.quantization.calibration import CalibrationSet, choose_images, read_calibration
+from maskconver_mobile.converters.quantization.sensitivity import Sensitivity, analyse, layer_paths
+from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.evaluation.comparison import compare
+from maskconver_mobile.files import ensure_writable, replacing
+from maskconver_mobile.formats import TFLITE, format_of
+from maskconver_mobile.formats.tflite.file import read_tflite
+from maskconver_mobile.inference.batch import find_images
+from maskconver_mobile.segmenter import Segmenter
+
+NUM_CALIBRATION = 64
+MAX_LOSS = 0.07
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+
+
+@contextmanager
+def silent(description: str, total: int) -> Iterator[Callable[[], None]]:
+    """Progress that nobody watches."""
+    yield lambda: None
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What was written.
+
+    Attributes:
+        card: the card in the file.
+        skipped: calibration images that could not be read, with the reason.
+        loss: share of the gate images' pixels whose category changed; None without a gate.
+    """
+
+    card: ModelCard
+    skipped: tuple[tuple[Path, str], ...]
+    loss: float | None
+
+
+def quantize_file(
+    model: Path,
+    output: Path,
+    recipe: str,
+    *,
+    calibration: Path | None = None,
+    num_calibration: int = NUM_CALIBRATION,
+    keep_float: Sequence[str] = (),
+    gate: Path | None = None,
+    max_loss: float = MAX_LOSS,
+    progress: Progress = silent,
+) -> Quantized:
+    """Write a quantized .tflite, .onnx or .ort file; it appears whole or not at all.
+
+    Args:
+        model: a float32 model of ours.
+        output: file to write, of the same format; .ort from .onnx too.
+        recipe: a name of `quantize.RECIPES`.
+        calibration: folder of images, for recipes with integer activations.
+        num_calibration: how many of them to take.
+        keep_float: layer paths or patterns to leave as they are.
+        gate: an image file or a folder of images; with it, a model that changes too many pixels is not written.
+        max_loss: share of pixels whose category may change, 0..1.
+        progress: called with a description and a count, gives a context whose value is called after each step.
+
+    Raises:
+        MaskConverError: anything about the input or the output is not as it should be, or the gate is shut.
+    """
+    chosen = find_recipe(recipe)
+    content, card = backend_of(model).read(model, chosen, keep_float)
+    _check_output(output, model)
+    target = backend_of(output)
+    target.check_recipe(chosen, output)
+    images = find_images([str(gate)]) if gate is not None else []
+    data = _read(card, recipe, calibration, num_calibration, progress)
+    with progress("Calibrating", chosen.passes * len(data.inputs)) as advance:
+        quantized, written = target.quantize(
+            content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance
+        )
+    loss = None
+    with replacing(output) as temporary:
+        temporary.write_bytes(quantized)
+        if images:
+            loss = measure_loss(model, temporary, images, progress)
+            if loss > max_loss:
+                raise MaskConverError(
+                    f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, "
+                    f"more than {max_loss:.1%}; keep layers float (--keep-float, --analyse) or choose another recipe"
+                )
+    return Quantized(written, data.skipped, loss)
+
+
+def convert_quantized(
+    recipe: str,
+    config: Path,
+    checkpoint: Path,
+    output: Path,
+    *,
+    format: str | None = None,
+    precision: str = "float32",
+    calibration: Path | None = None,
+    num_calibration: int = NUM_CALIBRATION,
+    keep_float: Sequence[str] = (),
+    gate: Path | None = None,
+    max_loss: float = MAX_LOSS,
+    progress: Progress = silent,
+    **options: Any,
+) -> Quantized:
+    """Convert a checkpoint and quantize the result; `options` are further ones of `convert`.
+
+    Raises:
+        MaskConverError: anything about the input or the output is not as it should be, or the gate is shut.
+    """
+    if precision != "float32":
+        raise MaskConverError(f"precision {precision} and recipe {recipe} are two choices; leave the precision away")
+    check_format(output, format)
+    ensure_writable(output)
+    backend = backend_of(output)
+    backend.check_recipe(find_recipe(recipe), output)
+    _choose(recipe, calibration, num_calibration)
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / output.with_suffix(backend.source).name
+        with progress("Converting", 1) as advance:
+            convert(config, checkpoint, plain, **options)
+            advance()
+        return quantize_file(
+            plain,
+            output,
+            recipe,
+            calibration=calibration,
+            num_calibration=num_calibration,
+            keep_float=keep_float,
+            gate=gate,
+            max_loss=max_loss,
+            progress=progress,
+        )
+
+
+def analyse_file(
+    model: Path,
+    recipe: str,
+    *,
+    calibration: Path | None = None,
+    num_calibration: int = NUM_CALIBRATION,
+    progress: Progress = silent,
+) -> tuple[Sensitivity, CalibrationSet]:
+    """The sensitivity report of a float32 model of ours, and the images that it is based on."""
+    if format_of(model) is not TFLITE:
+        raise MaskConverError(f"{model}: layers are analysed in .tflite files; convert the checkpoint to one")
+    file = read_tflite(model)
+    check_quantizable(file.card, find_recipe(recipe))
+    data = _read(file.card, recipe, calibration, num_calibration, progress)
+    with progress("Analysing", len(layer_paths(file.content))) as advance:
+        return analyse(file.content, file.card, recipe, data.inputs, on_layer=advance), data
+
+
+def measure_loss(model: Path, other: Path, images: Sequence[Path], progress: Progress = silent) -> float:
+    """Share of pixels whose category differs between two models, mean over images."""
+    with progress("Checking", len(images)) as advance:
+        return 1 - compare(Segmenter(model), Segmenter(other), images, advance).agreement
+
+
+def _read(card: ModelCard, recipe: str, folder: Path | None, count: int, progress: Progress) -> CalibrationSet:
+    images = _choose(recipe, folder, count)
+    with progress("Reading images", len(images)) as advance:
+        return read_calibration(images, card, advance) if images else CalibrationSet((), ())
+
+
+def _choose(recipe: str, folder: Path | None, count: int) -> list[Path]:
+    if not find_recipe(recipe).activation_bits:
+        return []
+    if folder is None:
+        raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
+    return choose_images(folder, count)
+
+
+def _check_output(output: Path, model: Path) -> None:
+    """Whether the quantized form of a model can be written there."""
+    allowed = [suffix for suffix, backend in BACKENDS.items() if backend.source == format_of(model).suffix]
+    if output.suffix.lower() not in allowed:
+        raise MaskConverError(f"{output}: is no place for a quantized model; name it *{' or *'.join(allowed)}")
+    ensure_writable(output)

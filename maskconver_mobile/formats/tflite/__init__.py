@@ -1,0 +1,1 @@
+"""TFLite files: read with bounds, checked, described."""

@@ -1,0 +1,1 @@
+"""From an image to a tensor, from masks to segments, and pictures of both."""

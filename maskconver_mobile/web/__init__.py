@@ -1,0 +1,1 @@
+"""Serving the page of `web_demo` on this machine."""
