@@ -23,14 +23,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The installed packages, not the source tree: converters and benchmarks have other names there.
 types: $(VENV)/.dev
-	cd $(VENV) && bin/mypy --strict --config-file ../pyproject.toml -p maskconver_mobile
-	cd $(VENV) && bin/mypy --strict --config-file ../pyproject.toml ../benchmarks/pages/*.py
+	$(BIN)/mypy --strict -p maskconver_mobile
+	$(BIN)/mypy --strict benchmarks/pages/*.py
 
 check: lint types test
 
-# Whether the lowest versions that setup.py allows do.
+# Whether the lowest versions that pyproject.toml allows do.
 lowest:
 	$(PYTHON) -m venv --clear $(VENV)-lowest
 	$(PYTHON) tests/lowest.py > $(VENV)-lowest/versions.txt
@@ -50,15 +49,15 @@ $(VENV)/bin/python:
 SOURCES := setup.py pyproject.toml README.md $(shell find maskconver_mobile converters benchmarks -name '*.py' -o -name '*.json' -o -name '*.tflite' -o -name '*.jpg')
 
 $(VENV)/.convert: $(SOURCES) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet ".[convert]"
+	rm -rf build && $(BIN)/python -m pip install --quiet ".[convert]"
 	touch $@
 
 $(VENV)/.adb: $(SOURCES) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet ".[adb]"
+	rm -rf build && $(BIN)/python -m pip install --quiet ".[adb]"
 	touch $@
 
 $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet ".[dev]"
+	rm -rf build && $(BIN)/python -m pip install --quiet ".[dev]"
 	touch $@
 
 clean:

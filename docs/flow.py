@@ -14,8 +14,8 @@ BOXES = (
     ("network", "network/", "plain: no target, no format"),
     ("graph", "graph/", "typed operations, static shapes"),
     ("passes", "passes/", "exact rewrites, each one file"),
-    ("backend", "backends.py, ops.py, onnx_ops.py", "TensorFlow Lite or ONNX"),
-    ("quantization", "quantize.py, onnx_quantize.py", "recipe, calibration, gate"),
+    ("backend", "backends/tflite, backends/onnx", "TensorFlow Lite or ONNX"),
+    ("quantization", "quantization/, backends/", "recipe, calibration, gate"),
     ("one file", ".tflite, .onnx, .ort", "card, labels, everything inside"),
 )
 WIDTH, HEIGHT, GAP, LINE, MARGIN = 150, 76, 14, 15, 16

@@ -153,11 +153,11 @@ def evaluate(
     Raises:
         MaskConverError: a model, an image or an annotation cannot be read, or they do not fit each other.
     """
-    from maskconver_mobile.evaluation import evaluate as evaluation
+    from maskconver_mobile.evaluation import evaluate as evaluator
     from maskconver_mobile.evaluation.coco import read_ground_truth
 
     truth = read_ground_truth(_paths(images), _paths(annotations), _paths(panoptic_dirs), limit=limit)
-    return evaluation.evaluate(
+    return evaluator.evaluate(
         _paths(models),
         truth,
         workers=workers,

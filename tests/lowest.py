@@ -1,4 +1,4 @@
-"""The lowest versions that setup.py allows: prints them as `NAME==VERSION.*`; with `try`, tries what is installed.
+"""The lowest versions that pyproject.toml allows, printed as `NAME==VERSION.*`; with `try`, tries what is installed.
 
 Run by `make lowest`, in an environment of its own.
 """
@@ -15,8 +15,8 @@ VERBS = """segment convert quantize inspect evaluate compare benchmark "benchmar
 
 def lowest() -> list[str]:
     """Of the packages that are always installed."""
-    text = (ROOT / "setup.py").read_text()
-    runtime = text[text.index("RUNTIME = [") : text.index("]")]
+    text = (ROOT / "pyproject.toml").read_text()
+    runtime = text[text.index("\ndependencies = [") : text.index("[project.optional")]
     return [f"{name}=={version}.*" for name, version in re.findall(r'"([\w-]+)>=([\d.]+)', runtime)]
 
 

@@ -6,7 +6,15 @@ from pathlib import Path
 import maskconver_mobile
 from maskconver_mobile.benchmarks.host import worker
 
-PARTS = ("__init__", "engines", "errors", "files", "formats", "onnx_wire")
+PARTS = (
+    "__init__",
+    "errors",
+    "files",
+    "formats/__init__",
+    "formats/engines",
+    "formats/onnx/__init__",
+    "formats/onnx/wire",
+)
 """Modules of the package; they need nothing but NumPy and the standard library."""
 
 

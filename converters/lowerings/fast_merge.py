@@ -1,4 +1,4 @@
-"""The panoptic merge without a look at every mask in every pixel: the maps of `postprocess.panoptic`.
+"""The panoptic merge without a look at every mask in every pixel: the maps of `plain_merge.panoptic`.
 
 Cells (`cells.py`) are sorted by their number of candidates. Where there is one, nothing is computed; in the others,
 tiers of cells let 2, 4, 8, ... masks compete. Shapes are static, so tiers have capacities. Of several plans the graph
@@ -94,7 +94,7 @@ def panoptic(
     *,
     hard_sigmoid: bool,
 ) -> Maps:
-    """Category and instance maps int32 [1, oh, ow], as `postprocess.panoptic` has them.
+    """Category and instance maps int32 [1, oh, ow], as `plain_merge.panoptic` has them.
 
     Args:
         ops: operations.

@@ -6,19 +6,18 @@ from typing import Any
 
 from maskconver_mobile.converters.graph import operations
 from maskconver_mobile.converters.graph.builder import GraphBuilder
-from maskconver_mobile.converters.lowerings import fast_merge
-from maskconver_mobile.converters.lowerings import plain_merge as postprocess
+from maskconver_mobile.converters.lowerings import fast_merge, plain_merge
 from maskconver_mobile.converters.lowerings.plain_merge import MergeThresholds, Proposals
 
 
 def lower_panoptic(builder: GraphBuilder) -> int:
     """By probabilities of all masks in all pixels, as the original does."""
-    return _lower(builder, postprocess.panoptic)
+    return _lower(builder, plain_merge.panoptic)
 
 
 def lower_panoptic_by_logarithms(builder: GraphBuilder) -> int:
     """The same by logarithms of probabilities, for the sake of float16."""
-    return _lower(builder, partial(postprocess.panoptic, log_merits=True))
+    return _lower(builder, partial(plain_merge.panoptic, log_merits=True))
 
 
 def lower_panoptic_in_cells(builder: GraphBuilder) -> int:

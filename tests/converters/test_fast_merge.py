@@ -11,8 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from maskconver_mobile.converters.backends.tflite.ops import Tensor, TensorFlowOps
-from maskconver_mobile.converters.lowerings import cells, fast_merge
-from maskconver_mobile.converters.lowerings import plain_merge as postprocess
+from maskconver_mobile.converters.lowerings import cells, fast_merge, plain_merge
 from maskconver_mobile.converters.lowerings.plain_merge import MergeThresholds, Proposals
 
 Floats = NDArray[np.float32]
@@ -69,7 +68,7 @@ def check(scene: Scene, *, quick: bool) -> NDArray[np.int32]:
     """Both forms agree, and the dense form is taken or not, as it should."""
     with patch.object(fast_merge, "dense", wraps=fast_merge.dense) as dense:
         result: NDArray[np.int32] = merged(fast_merge.panoptic, scene).numpy()
-    np.testing.assert_array_equal(result, merged(postprocess.panoptic, scene).numpy())
+    np.testing.assert_array_equal(result, merged(plain_merge.panoptic, scene).numpy())
     assert dense.called != quick
     return result
 
@@ -119,7 +118,7 @@ def test_ties_go_to_the_first(shape: Shape) -> None:
     twice = [0, 1, 2, 2]
     doubled = replace(scene, logits=scene.logits[..., twice], scores=scene.scores[twice])
     doubled = replace(doubled, classes=np.arange(1, 5, dtype=np.int32))
-    quick, plain = (run(converted(form, doubled), doubled) for form in (fast_merge.panoptic, postprocess.panoptic))
+    quick, plain = (run(converted(form, doubled), doubled) for form in (fast_merge.panoptic, plain_merge.panoptic))
     np.testing.assert_array_equal(quick, plain)
     assert 3 in quick[0]
     assert 4 not in quick[0]
@@ -157,7 +156,7 @@ def test_own_areas_are_those_of_the_resized_masks(scale: int, hard: bool) -> Non
     probability = np.clip(masks + 3, 0, 6) * np.float32(0.16667) if hard else 1 / (1 + np.exp(-masks))
     scene = fast_merge.Scene(None, None, None, None, 9, None, size, MergeThresholds(0, 0, 0), IS_THING, hard)
     areas = np.asarray(fast_merge.own_areas(ops, scene, tf.constant(logits)))
-    np.testing.assert_array_equal(areas, (probability > 0.5).sum((0, 1, 2)) * postprocess.area_unit(size))
+    np.testing.assert_array_equal(areas, (probability > 0.5).sum((0, 1, 2)) * plain_merge.area_unit(size))
 
 
 @pytest.mark.parametrize("shape", [LARGE, SMALL], ids=["large cells", "small cells"])
@@ -185,7 +184,7 @@ def test_litert_runs_both_paths(shape: Shape, hard: bool) -> None:
     """Masks that win by probabilities down to those that kernels round to 0, and the condition in the flatbuffer."""
     sharp = replace(blobs(shape, 6, 0, 300.0), thresholds=MergeThresholds(0.01, 0.0, 0), hard_sigmoid=hard)
     vague = replace(blobs(shape, 6, 0, 0.01), scores=np.linspace(1, 0.999, 6, dtype=np.float32))
-    quick, plain = (converted(form, sharp) for form in (fast_merge.panoptic, postprocess.panoptic))
+    quick, plain = (converted(form, sharp) for form in (fast_merge.panoptic, plain_merge.panoptic))
     for scene in (sharp, vague):
         np.testing.assert_array_equal(run(quick, scene), run(plain, scene))
 
