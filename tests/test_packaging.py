@@ -30,7 +30,11 @@ def test_it_is_small_and_whole(built: Path) -> None:
     names = {path.relative_to(built).as_posix() for path in built.rglob("*")}
     assert names >= {"py.typed", "coco_panoptic.json", "demo/maskconver_256_demo.tflite", "demo/astronaut.jpg"}
     assert names >= {"converters/convert.py", "benchmarks/host/worker.py", "demo/photos/CREDITS.txt"}
-    assert not [name for name in names if name.endswith((".yaml", ".index")) or ".data-" in name or name.startswith("benchmarks/pages")]
+    assert not [
+        name
+        for name in names
+        if name.endswith((".yaml", ".index")) or ".data-" in name or name.startswith("benchmarks/pages")
+    ]
     assert sum(path.stat().st_size for path in built.rglob("*") if path.is_file()) < 9_000_000
 
 
