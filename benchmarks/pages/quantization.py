@@ -16,10 +16,10 @@ import numpy as np
 
 from maskconver_mobile.benchmarks.host.environment import record
 from maskconver_mobile.benchmarks.host.latency import ModelTiming, measure
-from maskconver_mobile.converters.backends.tflite.quantize import ONNX_RECIPES, RECIPES
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.quantization.calibration import choose_images, read_calibration
 from maskconver_mobile.converters.quantization.quantize_file import measure_loss, quantize_file
+from maskconver_mobile.converters.quantization.recipes import ONNX_RECIPES, RECIPES
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.evaluation.coco import GroundTruth, read_ground_truth
 from maskconver_mobile.evaluation.evaluate import evaluate

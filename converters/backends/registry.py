@@ -12,19 +12,17 @@ from pathlib import Path
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.backends.tflite.quantize import (
-    ONNX_RECIPES,
-    Recipe,
     check_installed,
     check_quantizable,
     operations,
     quantize,
-    select,
 )
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph.ir import Graph
 from maskconver_mobile.converters.passes import Format
 from maskconver_mobile.converters.quantization.calibration import Tensor
+from maskconver_mobile.converters.quantization.recipes import ONNX_RECIPES, Recipe, select
 from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.formats import FORMATS, ONNX, ORT, TFLITE, format_of

@@ -1,18 +1,15 @@
 """Images of a folder -> input tensors, and the ranges that a graph's tensors take on them."""
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.formats.runtimes import default_threads
 from maskconver_mobile.inference.image import load_image, preprocess
 from maskconver_mobile.inference.image_file import images_in
 
@@ -22,6 +19,8 @@ Ranges = dict[str, tuple[float, float]]
 
 SAMPLES = 1 << 17
 GOLDEN_RATIO = (1 + 5**0.5) / 2
+SMALLEST = 1e-4
+"""Of ranges: kernels refuse the steps of a map that is 0 everywhere."""
 PARTS = np.linspace(1.0, 0.3, 29).tolist()
 
 
@@ -73,59 +72,6 @@ def read_calibration(
     return CalibrationSet(tuple(inputs), tuple(skipped))
 
 
-def measure_ranges(
-    content: bytes,
-    names: Sequence[str],
-    inputs: Sequence[Tensor],
-    bits: int = 8,
-    on_image: Callable[[], None] = lambda: None,
-) -> Ranges:
-    """The range that integers should span, for tensors by name.
-
-    Args:
-        content: a float flatbuffer.
-        names: of its float tensors.
-        inputs: tensors, cast to the type that the flatbuffer takes.
-        bits: of the integers.
-        on_image: called after each input.
-    """
-    samples = Samples(names, len(inputs))
-    observe(content, names, inputs, samples.take, on_image)
-    return samples.ranges(bits)
-
-
-def observe(
-    content: bytes,
-    names: Sequence[str],
-    inputs: Sequence[Tensor],
-    look: Callable[[str, Sample], None],
-    on_image: Callable[[], None] = lambda: None,
-) -> None:
-    """Run a float flatbuffer and look at what its tensors hold.
-
-    Args:
-        content: the flatbuffer.
-        names: of tensors.
-        inputs: tensors, cast to the type that the flatbuffer takes.
-        look: called with name and values of each tensor for each input.
-        on_image: called after each input.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # keeping all tensors is said to be for debugging
-        interpreter = Interpreter(
-            model_content=content, num_threads=default_threads(), experimental_preserve_all_tensors=True
-        )
-    interpreter.allocate_tensors()
-    indices = {detail["name"]: detail["index"] for detail in interpreter.get_tensor_details()}
-    image = interpreter.get_input_details()[0]
-    for value in inputs:
-        interpreter.set_tensor(image["index"], value.astype(image["dtype"]))
-        interpreter.invoke()
-        for name in names:
-            look(name, interpreter.get_tensor(indices[name]))
-        on_image()
-
-
 class Samples(dict[str, list[Sample]]):
     """Values of tensors by name, about as many of each whatever the number of inputs."""
 
@@ -165,7 +111,7 @@ def best_range(values: NDArray[Any], bits: int = 8) -> tuple[float, float]:
         return float(np.square(clipped).mean() + step**2 / 12)
 
     part = min(PARTS, key=error)
-    return part * low, part * high
+    return part * low, max(part * high, part * low + SMALLEST)
 
 
 def sample(values: Sample, count: int) -> Sample:

@@ -9,12 +9,10 @@ from typing import Any
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.backends.registry import BACKENDS, backend_of
-from maskconver_mobile.converters.backends.tflite.quantize import (
-    check_quantizable,
-    find_recipe,
-)
+from maskconver_mobile.converters.backends.tflite.quantize import check_quantizable
 from maskconver_mobile.converters.convert import check_format, convert
 from maskconver_mobile.converters.quantization.calibration import CalibrationSet, choose_images, read_calibration
+from maskconver_mobile.converters.quantization.recipes import find_recipe
 from maskconver_mobile.converters.quantization.sensitivity import Sensitivity, analyse, layer_paths
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation.comparison import compare

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.backends.tflite.flatbuffer import Flatbuffer
+from maskconver_mobile.converters.backends.tflite.float_graph import FlatbufferGraph
 from maskconver_mobile.converters.backends.tflite.pixel_input import pixel_ranges
 from maskconver_mobile.converters.backends.tflite.quantize import (
-    NETWORK,
-    Operation,
     apply_static,
     check_quantizable,
-    find_recipe,
     integer_tensors,
     operations,
     prepare,
@@ -24,7 +22,8 @@ from maskconver_mobile.converters.backends.tflite.quantize import (
     takes_pixels,
 )
 from maskconver_mobile.converters.passes.pad_classes import NEVER
-from maskconver_mobile.converters.quantization.calibration import Tensor, measure_ranges
+from maskconver_mobile.converters.quantization.calibration import Tensor
+from maskconver_mobile.converters.quantization.recipes import NETWORK, Operation, find_recipe
 from maskconver_mobile.errors import MaskConverError
 
 Outputs = list[NDArray[np.float32]]
@@ -93,7 +92,7 @@ def analyse(
     float_model = _cut_at_heads(prepared)
     found = _network(float_model)
     names = integer_tensors(float_model, found)
-    measured = measure_ranges(float_model, names, calibration, chosen.activation_bits)
+    measured = FlatbufferGraph(float_model).ranges(names, calibration, chosen.activation_bits)
     if pixels:
         measured |= pixel_ranges(float_model)
     ranges = statistics(float_model, measured)

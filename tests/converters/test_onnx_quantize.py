@@ -11,8 +11,9 @@ from models import Models, golden_inputs
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from maskconver_mobile.converters.backends.onnx.quantize import WEIGHT_LIMIT, find_operations, quantize_onnx
-from maskconver_mobile.converters.backends.tflite.quantize import NETWORK
+from maskconver_mobile.converters.backends.onnx.float_graph import WEIGHT_LIMIT
+from maskconver_mobile.converters.backends.onnx.quantize import find_operations, quantize_onnx
+from maskconver_mobile.converters.quantization.recipes import NETWORK
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation.comparison import match_proposals
 from maskconver_mobile.segmenter import Segmenter

@@ -14,12 +14,13 @@ from maskconver_mobile.cli import main
 from maskconver_mobile.cli.quantize import RECIPES as RECIPE_CHOICES
 from maskconver_mobile.converters.backends.tflite.flatbuffer import Flatbuffer
 from maskconver_mobile.converters.backends.tflite.pixel_input import fold_normalisation
-from maskconver_mobile.converters.backends.tflite.quantize import RECIPES, operations, quantize
+from maskconver_mobile.converters.backends.tflite.quantize import operations, quantize
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.quantization import sensitivity
 from maskconver_mobile.converters.quantization.calibration import best_range, choose_images, read_calibration, sample
 from maskconver_mobile.converters.quantization.half_precision import LARGE
 from maskconver_mobile.converters.quantization.quantize_file import analyse_file, quantize_file
+from maskconver_mobile.converters.quantization.recipes import RECIPES
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation.comparison import match_proposals

@@ -12,7 +12,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from models import Models, golden_inputs
 
-from maskconver_mobile.converters.backends.tflite.quantize import RECIPES, quantize
+from maskconver_mobile.converters.backends.tflite.quantize import quantize
+from maskconver_mobile.converters.quantization.recipes import RECIPES
 from maskconver_mobile.formats.tflite.check import check
 from maskconver_mobile.formats.tflite.file import pack, read_tflite
 from maskconver_mobile.segmenter import DEFAULT_MODEL

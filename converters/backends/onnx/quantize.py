@@ -1,10 +1,9 @@
 """Quantization recipes applied to a float ONNX model of ours."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import onnx
@@ -13,21 +12,19 @@ from onnx import helper
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.backends.onnx.edit import GraphEditor, halve_weights
-from maskconver_mobile.converters.backends.onnx.equalization import equalize
+from maskconver_mobile.converters.backends.onnx.float_graph import OnnxFloatGraph, step
 from maskconver_mobile.converters.backends.onnx.graph import checked
-from maskconver_mobile.converters.backends.onnx.observe import observe
-from maskconver_mobile.converters.backends.tflite.quantize import NETWORK, ONNX_RECIPES, Operation, find_recipe, select
-from maskconver_mobile.converters.quantization.calibration import Ranges, Samples, Tensor
+from maskconver_mobile.converters.quantization.calibration import Ranges, Tensor
+from maskconver_mobile.converters.quantization.equalization import equalize
+from maskconver_mobile.converters.quantization.recipes import NETWORK, ONNX_RECIPES, Operation, find_recipe, select
+from maskconver_mobile.converters.quantization.rounding import round_depthwise
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.formats.onnx.file import attach, read_tail
 
 INTEGER = ("Conv", "Relu", "Add", "Concat", "Resize", "GlobalAveragePool", "AveragePool")
 KEEPS_SCALE = ("Resize",)
 """Operators whose output has its input's scale: then they work on the integers themselves."""
-WEIGHT_LIMIT = 127
-"""Largest magnitude of an integer weight, and of two neighbours together. x86 without VNNI adds two products of a byte
-and a weight in 16 bits: two weights of 127 saturate there, which changed a sixth of the pixels of photographs, while
-255 * (127 + 1) fits."""
+Steps = Mapping[str, NDArray[np.float32]]
 
 
 def quantize_onnx(
@@ -64,9 +61,13 @@ def quantize_onnx(
             raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
         names = {op.name for op in operations if op.integer}
         if chosen.activation_bits:
-            equalize(model, calibration, on_image)
+            graph = OnnxFloatGraph(model)
+            equalize(graph, calibration, on_image)
+            steps = round_depthwise(graph, calibration, on_image)
+            own = {each.operator.input[1]: steps[each.output] for (each,) in graph.depthwise()}
             weights_only = {op.name for op in operations if not op.integer and op.kind == "Gemm"}
-            apply_static(model, names, weights_only, measure_ranges(model, calibration, on_image))
+            ranges = graph.ranges(_float_maps(model), calibration, chosen.activation_bits, on_image)
+            apply_static(model, names, weights_only, ranges, own)
         else:
             apply_dynamic(model, names)
     used = {} if recipe == "float16" else {"onnxruntime": version("onnxruntime")}
@@ -79,7 +80,7 @@ def find_operations(model: onnx.ModelProto) -> list[Operation]:
     layers = {node.name: node.name.rpartition("/")[0] for node in model.graph.node}
     normed = {layers[node.name] for node in model.graph.node if node.op_type == "Sqrt"}
     grouped = normed & {layers[node.name] for node in model.graph.node if node.op_type == "GlobalAveragePool"}
-    maps = {value.name for value in model.graph.value_info if _is_float_map(value)}
+    maps = set(_float_maps(model))
     constants = {tensor.name for tensor in model.graph.initializer}
     found = []
     for node in model.graph.node:
@@ -93,20 +94,9 @@ def find_operations(model: onnx.ModelProto) -> list[Operation]:
     return found
 
 
-def measure_ranges(
-    model: onnx.ModelProto, inputs: Sequence[Tensor], on_image: Callable[[], None] = lambda: None
-) -> Ranges:
-    """The range that integers should span (`calibration.best_range`), for all maps that operators compute.
-
-    Args:
-        model: a float model.
-        inputs: tensors of the type that it takes.
-        on_image: called after each.
-    """
-    maps = [value.name for value in model.graph.value_info if _is_float_map(value)]
-    samples = Samples(maps, len(inputs))
-    observe(model, maps, inputs, samples.take, on_image)
-    return samples.ranges()
+def _float_maps(model: onnx.ModelProto) -> list[str]:
+    """All maps that operators compute."""
+    return [value.name for value in model.graph.value_info if _is_float_map(value)]
 
 
 def _is_float_map(value: onnx.ValueInfoProto) -> bool:
@@ -114,7 +104,9 @@ def _is_float_map(value: onnx.ValueInfoProto) -> bool:
     return len(type_.shape.dim) == 4 and type_.elem_type == onnx.TensorProto.FLOAT
 
 
-def apply_static(model: onnx.ModelProto, chosen: set[str], weights_only: set[str], ranges: Ranges) -> None:
+def apply_static(
+    model: onnx.ModelProto, chosen: set[str], weights_only: set[str], ranges: Ranges, steps: Steps
+) -> None:
     """Put QuantizeLinear and DequantizeLinear around the chosen operators, which runtimes merge into integer ones.
 
     Activations are bytes with a zero point, weights per channel and symmetric (`WEIGHT_LIMIT`), and biases 32 bits.
@@ -124,8 +116,9 @@ def apply_static(model: onnx.ModelProto, chosen: set[str], weights_only: set[str
         chosen: operators by name.
         weights_only: Gemm operators whose weights alone become integers.
         ranges: of all float tensors, by name.
+        steps: what one means in integer weights [outputs], by the name of the weights, where that is known.
     """
-    editor = _Quantizer(model)
+    editor = _Quantizer(model, steps)
     inner = _before_relu(model, chosen)
     for node in model.graph.node:
         if node.name not in chosen:
@@ -139,8 +132,8 @@ def apply_static(model: onnx.ModelProto, chosen: set[str], weights_only: set[str
             if name in ranges and name not in inner:
                 node.input[i] = editor.pair(name, *_scale(ranges[name]))
         if node.op_type == "Conv":
-            weights = editor.constants[node.input[1]]
-            node.input[1] = editor.integer_weights(node.input[1], axis=0)
+            weights = node.input[1]
+            node.input[1] = editor.integer_weights(weights, axis=0)
             if len(node.input) > 2:
                 node.input[2] = editor.integer_bias(node.input[2], editor.scales[source], weights)
         editor.nodes.append(node)
@@ -165,21 +158,22 @@ def _before_relu(model: onnx.ModelProto, chosen: set[str]) -> set[str]:
 
 def apply_dynamic(model: onnx.ModelProto, chosen: set[str]) -> None:
     """Integer weights for the chosen dense convolutions, whose inputs are quantized by their own range at each run."""
-    editor = _Quantizer(model)
+    editor = _Quantizer(model, {})
     for node in model.graph.node:
         weights = editor.constants.get(node.input[1]) if node.name in chosen and node.op_type == "Conv" else None
         if weights is None or editor.is_depthwise(node):
             editor.nodes.append(node)
             continue
-        editor.dynamic_conv(node, weights)
+        editor.dynamic_conv(node)
     editor.finish(editor.nodes)
 
 
 class _Quantizer(GraphEditor):
     """A graph being quantized: what stands in for a tensor, and in which scale and zero point."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, steps: Steps) -> None:
         super().__init__(model)
+        self._steps = steps
         self.stand_ins: dict[str, str] = {}
         self.scales: dict[str, tuple[np.float32, np.uint8]] = {}
 
@@ -195,15 +189,15 @@ class _Quantizer(GraphEditor):
     def integer_weights(self, name: str, axis: int) -> str:
         """Replace float weights by integers per channel of an axis, with a DequantizeLinear behind them."""
         if name not in self.stand_ins:
-            integers, scales = _per_channel(self.constants[name], axis)
+            integers, scales = self._per_channel(name, axis)
             zeros = self.constant(f"{name}_zero", np.zeros(len(scales), np.int8))
             inputs = [self.constant(f"{name}_quantized", integers), self.constant(f"{name}_scale", scales), zeros]
             self.stand_ins[name] = self.node("DequantizeLinear", inputs, f"{name}_dequantized", axis=axis)
         return self.stand_ins[name]
 
-    def integer_bias(self, name: str, activation: tuple[np.float32, np.uint8], weights: NDArray[Any]) -> str:
+    def integer_bias(self, name: str, activation: tuple[np.float32, np.uint8], weights: str) -> str:
         """A bias in units of the products that it is added to."""
-        scales = activation[0] * _per_channel(weights, 0)[1]
+        scales = activation[0] * self._per_channel(weights, 0)[1]
         stem = f"{name}_{len(self.nodes)}"
         integers = np.clip(np.round(self.constants[name] / scales.astype(np.float64)), -(2**31), 2**31 - 1)
         numbers = [
@@ -212,23 +206,37 @@ class _Quantizer(GraphEditor):
         ]
         return self.node("DequantizeLinear", numbers, f"{stem}_dequantized", axis=0)
 
-    def dynamic_conv(self, node: onnx.NodeProto, weights: NDArray[Any]) -> None:
+    def dynamic_conv(self, node: onnx.NodeProto) -> None:
         """Replace a convolution by an integer one between a dynamic quantization and its inverse."""
         source, stem = node.input[0], node.name
         if source not in self.stand_ins:
             names = [f"{source}_{part}" for part in ("quantized", "scale", "zero")]
             self.nodes.append(helper.make_node("DynamicQuantizeLinear", [source], names, name=names[0]))
             self.stand_ins[source] = source
-        integers, scales = _per_channel(weights, 0)
+        integers, scales = self._per_channel(node.input[1], 0)
         inputs = [f"{source}_quantized", self.constant(f"{stem}_weights", integers), f"{source}_zero"]
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         summed = self.node("ConvInteger", inputs, f"{stem}_integers", **attributes)
         summed = self.node("Cast", [summed], f"{stem}_sum", to=onnx.TensorProto.FLOAT)
         per_channel = self.constant(f"{stem}_weight_scales", scales[:, None, None])
         factor = self.node("Mul", [f"{source}_scale", per_channel], f"{stem}_factor")
-        bias = self.constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(weights), np.float32)
+        bias = self.constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(integers), np.float32)
         scaled = self.node("Mul", [summed, factor], f"{stem}_scaled")
         self.node("Add", [scaled, self.constant(f"{stem}_bias", bias[:, None, None])], node.output[0])
+
+    def _per_channel(self, name: str, axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """Symmetric integers and a scale per channel, within `float_graph.WEIGHT_LIMIT`.
+
+        Products are added in the order in which weights lie in memory: inputs first, or, where a runtime changes the
+        layout, places first.
+        """
+        weights = self.constants[name]
+        rows = np.moveaxis(weights, axis, 0)
+        orders = rows.reshape(len(rows), -1), np.moveaxis(rows, 1, -1).reshape(len(rows), -1)
+        scales = self._steps[name] if name in self._steps else np.max([step(order) for order in orders], 0)
+        shape = [1] * weights.ndim
+        shape[axis] = -1
+        return np.round(weights / scales.reshape(shape)).astype(np.int8), scales
 
 
 def _scale(limits: tuple[float, float]) -> tuple[np.float32, np.uint8]:
@@ -236,25 +244,3 @@ def _scale(limits: tuple[float, float]) -> tuple[np.float32, np.uint8]:
     low, high = min(limits[0], 0.0), max(limits[1], 0.0)
     scale = max(high - low, 1e-6) / 255
     return np.float32(scale), np.uint8(round(-low / scale))
-
-
-def _per_channel(weights: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric integers and a scale per channel, within `WEIGHT_LIMIT`.
-
-    Products are added in the order in which weights lie in memory: inputs first, or, where a runtime changes the
-    layout, places first.
-    """
-    rows = np.moveaxis(weights, axis, 0)
-    orders = [rows.reshape(len(rows), -1), np.moveaxis(rows, 1, -1).reshape(len(rows), -1)]
-    reach = np.max([_pairs(np.abs(order)) for order in orders], 0)
-    scales = (np.maximum(reach, 1e-9) / WEIGHT_LIMIT).astype(np.float32)
-    shape = [1] * weights.ndim
-    shape[axis] = -1
-    return np.round(weights / scales.reshape(shape)).astype(np.int8), scales
-
-
-def _pairs(magnitudes: NDArray[Any]) -> NDArray[Any]:
-    """The largest sum of two neighbours in each row; one value alone is its own pair."""
-    padded = np.pad(magnitudes, ((0, 0), (0, 1)))
-    largest: NDArray[Any] = (padded[:, :-1] + padded[:, 1:]).max(1)
-    return largest

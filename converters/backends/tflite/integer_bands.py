@@ -27,7 +27,7 @@ class Sum(NamedTuple):
 def merge_pieces(content: bytes) -> bytes:
     """Undo `split_depthwise` where `band_depthwise` will do better: integers round no partial sums then."""
     flatbuffer = Flatbuffer(content)
-    for found in _sums(flatbuffer):
+    for found in sums(flatbuffer):
         first, last = found.pieces[0], found.joins[-1]
         if _tile(flatbuffer, first) is None:
             continue
@@ -84,7 +84,7 @@ def _tile(flatbuffer: Flatbuffer, op: Any) -> int | None:
     return next((tile for tile in TILES if height % tile == 0), None)
 
 
-def _sums(flatbuffer: Flatbuffer) -> Iterator[Sum]:
+def sums(flatbuffer: Flatbuffer) -> Iterator[Sum]:
     """What `split_depthwise` made: at least two depthwise convolutions of one map that nothing but their sum reads."""
     by_source: dict[int, list[Any]] = {}
     for op in flatbuffer.graph.operators:

@@ -3,9 +3,9 @@
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -15,12 +15,22 @@ import numpy as np
 
 from maskconver_mobile.card import KEY, InputType, ModelCard
 from maskconver_mobile.converters.backends.tflite.flatbuffer import CONVOLUTIONS, Flatbuffer
+from maskconver_mobile.converters.backends.tflite.float_graph import FlatbufferGraph
 from maskconver_mobile.converters.backends.tflite.integer_bands import band_depthwise, is_band, merge_pieces
 from maskconver_mobile.converters.backends.tflite.late_bias import add_biases_early
 from maskconver_mobile.converters.backends.tflite.pixel_input import fold_normalisation, pixel_ranges, take_bytes
-from maskconver_mobile.converters.quantization.calibration import Ranges, Tensor, measure_ranges
+from maskconver_mobile.converters.quantization.calibration import Ranges, Tensor
 from maskconver_mobile.converters.quantization.equalization import equalize
 from maskconver_mobile.converters.quantization.half_precision import halve_weights
+from maskconver_mobile.converters.quantization.recipes import (
+    NETWORK,
+    WEIGHT_BITS,
+    Operation,
+    Recipe,
+    find_recipe,
+    select,
+)
+from maskconver_mobile.converters.quantization.rounding import round_depthwise
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.formats.tflite.file import attach, read_metadata
 from maskconver_mobile.formats.tflite.metadata import KEY as METADATA_KEY
@@ -28,58 +38,9 @@ from maskconver_mobile.formats.tflite.metadata import KEY as METADATA_KEY
 Statistics = dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Number formats of a model.
-
-    Attributes:
-        name: as the command line and the card spell it.
-        activation_bits: of integer activations; 0 where they stay float and no calibration is needed.
-    """
-
-    name: str
-    activation_bits: int
-
-    @property
-    def equalized(self) -> bool:
-        """Whether channels are evened out first; steps of 16 bits are fine enough for all."""
-        return self.activation_bits == 8
-
-    @property
-    def passes(self) -> int:
-        """How often the network runs on each calibration image."""
-        return 2 if self.equalized else 1
-
-
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (Recipe("float16", 0), Recipe("dynamic", 0), Recipe("int8", 8), Recipe("int16x8", 16))
-}
-"""What each is for stands in docs/quantization.md."""
-ONNX_RECIPES = ("float16", "dynamic", "int8")
-
-NETWORK = re.compile(r"(backbone|decoder|class_head|embedding_head|per_pixel_embeddings_head)/")
 INTEGER = (*CONVOLUTIONS, "ADD", "CONCATENATION", "MEAN", "AVERAGE_POOL_2D", "RESIZE_BILINEAR")
 CHOICE = "TOPK_V2"
 WEIGHTS_ONLY = ("CONV_2D", "FULLY_CONNECTED")
-WEIGHT_BITS = 8
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An operator that a recipe may quantize.
-
-    Attributes:
-        kind: builtin name, such as CONV_2D.
-        name: of its output tensor.
-        layer: path of its layer in the checkpoint, such as `class_head/_convs/0`; several operations may share it.
-        integer: whether its activations may be integers, or only its weights.
-    """
-
-    kind: str
-    name: str
-    layer: str
-    integer: bool
 
 
 def operations(content: bytes) -> list[Operation]:
@@ -150,8 +111,8 @@ def quantize(
             raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
         prepared = prepare(content, chosen, calibration, on_image, pixels=pixels)
         kept = select(operations(prepared), keep_float)
-        ranges = measure_ranges(
-            prepared, integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image
+        ranges = FlatbufferGraph(prepared).ranges(
+            integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image
         )
         if pixels:
             ranges |= pixel_ranges(prepared)
@@ -164,17 +125,6 @@ def quantize(
     halves = card.half_precision and recipe == "float16"  # where integers compute, no float16 does
     written = replace(card, recipe=recipe, input_type=input_type, half_precision=halves, tools={**card.tools, **used})
     return attach(Flatbuffer(quantized).to_bytes(), written, extra)
-
-
-def find_recipe(name: str) -> Recipe:
-    """A recipe by name.
-
-    Raises:
-        MaskConverError: there is none of this name.
-    """
-    if name not in RECIPES:
-        raise MaskConverError(f"unknown recipe {name!r}; known ones: {', '.join(RECIPES)}")
-    return RECIPES[name]
 
 
 def check_quantizable(card: ModelCard, recipe: Recipe) -> None:
@@ -221,26 +171,17 @@ def prepare(
     """The float graph that a recipe is applied to; `pixels` if it takes them as they are.
 
     For 8 bits its channels are evened out (`equalization`), and large depthwise convolutions get a form that integer
-    kernels are fast at (`integer_bands`).
+    kernels are fast at (`integer_bands`). Weights are rounded in between (`rounding`).
     """
     content = add_biases_early(content)
     if pixels:
         content = fold_normalisation(content)
-    return band_depthwise(merge_pieces(equalize(content, calibration, on_image))) if recipe.equalized else content
-
-
-def select(found: Sequence[Operation], keep_float: Sequence[str]) -> list[Operation]:
-    """The operations that are left to quantize.
-
-    Raises:
-        MaskConverError: a pattern matches no layer.
-    """
-    for pattern in keep_float:
-        if not any(fnmatchcase(op.layer, pattern) for op in found):
-            layers = sorted({op.layer for op in found if op.integer})
-            shown = ", ".join(layers[:: max(1, len(layers) // 3)][:3])
-            raise MaskConverError(f"--keep-float {pattern!r} matches no layer; layers are named like {shown}")
-    return [op for op in found if not any(fnmatchcase(op.layer, pattern) for pattern in keep_float)]
+    graph = FlatbufferGraph(content)
+    if recipe.equalized:
+        equalize(graph, calibration, on_image)
+        graph = FlatbufferGraph(merge_pieces(graph.content))
+    round_depthwise(graph, calibration, on_image)
+    return band_depthwise(graph.content) if recipe.equalized else graph.content
 
 
 def integer_tensors(content: bytes, chosen: Sequence[Operation]) -> list[str]:
@@ -281,13 +222,12 @@ def statistics(content: bytes, ranges: Ranges) -> Statistics:
 def apply_static(content: bytes, ranges: Statistics, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
     """Integer weights and activations for `chosen`; a flatbuffer as the quantizer leaves it."""
     quantizer = _quantizer(content)
-    for op in chosen:
-        scope, kind = _scope(op), _kind(op)
-        if op.integer:
-            quantizer.add_static_config(scope, kind, recipe.activation_bits, WEIGHT_BITS)
-        elif op.kind == "FULLY_CONNECTED" or recipe.activation_bits == WEIGHT_BITS:
-            # A map that kernels quantize on the fly has 8 bits and one scale; rows have a scale each.
-            quantizer.add_dynamic_config(scope, kind, WEIGHT_BITS)
+    for scope, kind in _scopes([op for op in chosen if op.integer]):
+        quantizer.add_static_config(scope, kind, recipe.activation_bits, WEIGHT_BITS)
+    # A map that kernels quantize on the fly has 8 bits and one scale; rows have a scale each.
+    maps = recipe.activation_bits == WEIGHT_BITS
+    for scope, kind in _scopes([op for op in chosen if not op.integer and (maps or op.kind == "FULLY_CONNECTED")]):
+        quantizer.add_dynamic_config(scope, kind, WEIGHT_BITS)
     return _run(quantizer, ranges)
 
 
@@ -296,9 +236,8 @@ def _weights_only(content: bytes, recipe: Recipe, chosen: Sequence[Operation]) -
     if recipe.name == "float16":
         return halve_weights(content, {op.name for op in chosen})
     quantizer = _quantizer(content)
-    for op in chosen:
-        if op.kind in WEIGHTS_ONLY:
-            quantizer.add_dynamic_config(_scope(op), _kind(op), WEIGHT_BITS)
+    for scope, kind in _scopes([op for op in chosen if op.kind in WEIGHTS_ONLY]):
+        quantizer.add_dynamic_config(scope, kind, WEIGHT_BITS)
     return _run(quantizer, None)
 
 
@@ -315,14 +254,13 @@ def _run(quantizer: Any, ranges: Statistics | None) -> bytes:
     return bytes(result.quantized_model)
 
 
-def _kind(op: Operation) -> Any:
+def _scopes(found: Sequence[Operation]) -> Iterator[tuple[str, Any]]:
+    """The quantizer's pattern for all operations of a kind: one, since Python keeps 512 compiled ones."""
     from litert_quantizer import qtyping
 
-    return qtyping.TFLOperationName(op.kind)
-
-
-def _scope(op: Operation) -> str:
-    return f"^{re.escape(op.name)}(;|$)"
+    for kind in dict.fromkeys(op.kind for op in found):
+        names = "|".join(re.escape(op.name) for op in found if op.kind == kind)
+        yield f"^({names})(;|$)", qtyping.TFLOperationName(kind)
 
 
 def _layer(name: str) -> str:

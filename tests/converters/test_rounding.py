@@ -1,0 +1,94 @@
+"""Depthwise weights rounded by the error of their layer: less of it, in whole steps, in both formats."""
+
+import numpy as np
+import onnx
+import pytest
+from models import Models, golden_inputs
+from numpy.typing import NDArray
+
+from maskconver_mobile.converters.backends.onnx.float_graph import WEIGHT_LIMIT, OnnxFloatGraph, step
+from maskconver_mobile.converters.backends.onnx.graph import checked
+from maskconver_mobile.converters.backends.tflite.float_graph import FlatbufferGraph
+from maskconver_mobile.converters.quantization.float_graph import FloatGraph
+from maskconver_mobile.converters.quantization.rounding import descend, round_depthwise
+from maskconver_mobile.formats.tflite.file import read_tflite
+
+CHANNELS, TAPS, PLACES = 6, 9, 400
+
+
+def alike_taps() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights and what their taps see, which is much the same for all, as in a photograph."""
+    random = np.random.default_rng(0)
+    kernel = random.normal(size=(CHANNELS, TAPS)).astype(np.float32)
+    common = random.normal(1, 1, (CHANNELS, 1, PLACES))
+    seen = common + random.normal(0, 0.1, (CHANNELS, TAPS, PLACES))
+    return kernel, np.concatenate([seen, np.ones((CHANNELS, 1, PLACES))], 1).astype(np.float32)
+
+
+def noise(exact: NDArray[np.float32], found: NDArray[np.float64], shift: float, seen: NDArray[np.float32]) -> float:
+    error = np.einsum("ct,ctp->cp", found - exact, seen[:, :-1]) + np.reshape(shift, (-1, 1))
+    return float(np.square(error).mean())
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_error_of_the_sums_falls(paired: bool) -> None:
+    kernel, seen = alike_taps()
+    own = step(kernel) if paired else np.abs(kernel).max(1) / np.float32(127)
+    steps = np.broadcast_to(own[:, None], kernel.shape)
+    found, shift = descend(kernel, seen @ seen.transpose(0, 2, 1) / PLACES, steps, paired=paired)
+    nearest = np.round(kernel / steps) * steps
+    assert noise(kernel, found, shift, seen) < 0.4 * noise(kernel, nearest, 0, seen)
+    whole = found / steps
+    np.testing.assert_allclose(whole, np.round(whole), atol=1e-4)
+    if paired:
+        assert (np.abs(whole[:, :-1]) + np.abs(whole[:, 1:])).max() <= WEIGHT_LIMIT + 1e-4
+    else:
+        np.testing.assert_allclose(np.abs(whole).max(1), 127)
+
+
+def test_pieces_cancel_each_other_s_errors() -> None:
+    """Two kernels of one map, each with a step of its own."""
+    kernel, seen = alike_taps()
+    steps = np.abs(kernel).max(1, keepdims=True) / 127 * np.repeat([1.0, 3.0], [5, 4])[None]
+    moments = seen @ seen.transpose(0, 2, 1) / PLACES
+    together, shift = descend(kernel, moments, steps.astype(np.float32))
+    alone = [
+        descend(kernel[:, part], moments[:, [*part, TAPS]][:, :, [*part, TAPS]], steps[:, part].astype(np.float32))
+        for part in (list(range(5)), list(range(5, 9)))
+    ]
+    apart = np.concatenate([weights for weights, _ in alone], 1)
+    assert noise(kernel, together, shift, seen) < noise(kernel, apart, sum(moved for _, moved in alone), seen)
+
+
+def test_dead_channels_stay_finite() -> None:
+    moments = np.zeros((2, 5, 5), np.float32)
+    moments[:, 4, 4] = 1
+    found, shift = descend(np.zeros((2, 4), np.float32), moments, np.full((2, 4), 1e-9, np.float32))
+    assert np.isfinite(found).all()
+    assert np.isfinite(shift).all()
+
+
+@pytest.fixture(params=["tflite", "onnx"])
+def graph(request: pytest.FixtureRequest) -> FloatGraph:
+    if request.param == "tflite":
+        models: Models = request.getfixturevalue("models")
+        return FlatbufferGraph(read_tflite(models.get("heads")).content)
+    onnx_models: Models = request.getfixturevalue("onnx_models")
+    return OnnxFloatGraph(checked(onnx.load(onnx_models.get("heads"))))
+
+
+def test_a_model_s_layers_come_nearer_than_to_the_nearest(graph: FloatGraph) -> None:
+    """On the maps that they read, each depthwise layer of the tiny model, in whole steps that its format takes."""
+    inputs = golden_inputs()
+    before = {piece.output: piece for pieces in graph.depthwise() for piece in pieces}
+    steps = round_depthwise(graph, inputs)
+    after = {piece.output: piece for pieces in graph.depthwise() for piece in pieces}
+    assert steps.keys() == before.keys()
+    changed = 0
+    for name, own in steps.items():
+        whole = after[name].kernel / own
+        np.testing.assert_allclose(whole, np.round(whole), atol=1e-3)
+        assert np.abs(whole).max() <= 127.001
+        nearest = np.round(before[name].kernel / own) * own
+        changed += int((np.abs(after[name].kernel - nearest) > own / 2).sum())
+    assert changed > 100
