@@ -11,8 +11,8 @@ import pytest
 from models import TINY
 
 from maskconver_mobile.card import Level
-from maskconver_mobile.converters.config import EXPERIMENTS
 from maskconver_mobile.converters.convert import convert
+from maskconver_mobile.converters.experiments import EXPERIMENTS
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation.coco import SegmentMap, read_ground_truth
@@ -110,7 +110,7 @@ def test_the_command_line_says_how_it_read_a_yaml(tmp_path: Path) -> None:
     command = [Path(sys.executable).with_name("maskconver-mobile"), "convert", "--config", FOLDER / "config.yaml"]
     command += ["--checkpoint", FOLDER, "--output", tmp_path / "m.onnx"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
-    assert "read as maskconver_seg_pascal: its YAML has no num_thing_classes" in done.stdout
+    assert "read as maskconver_seg_cityscapes: its first line names it" in done.stdout
     done = subprocess.run([*map(str, command), "--experiment", "none"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert all(name in done.stderr for name in EXPERIMENTS)
@@ -118,7 +118,7 @@ def test_the_command_line_says_how_it_read_a_yaml(tmp_path: Path) -> None:
         [str(command[0]), "inspect", str(tmp_path / "m.onnx")], capture_output=True, text=True, check=True
     )
     assert "20 (0 things, 20 stuff)" in done.stdout
-    assert "experiment maskconver_seg_pascal" in done.stdout
+    assert "experiment maskconver_seg_cityscapes" in done.stdout
 
 
 def test_a_thing_beside_class_0_is_refused(models: dict[Level, Path], tmp_path: Path) -> None:
