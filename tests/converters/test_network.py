@@ -101,9 +101,9 @@ def test_sum_fusion_needs_equal_widths(data: Path, tmp_path: Path) -> None:
 def test_placeholders_leave_no_trace(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
     """Kernels that are put in afterwards make the file that the converter makes of the kernels themselves."""
     config, weights = read_config(data / "tiny_96" / "config.yaml"), random_weights()
-    plain = to_tflite(config, weights, GraphSpec("panoptic"))
+    plain = to_tflite(config, weights, GraphSpec("masks"))
     monkeypatch.setattr(placeholders, "LARGE", 500)
-    filled = to_tflite(config, weights, GraphSpec("panoptic"))
+    filled = to_tflite(config, weights, GraphSpec("masks"))
     image = np.random.default_rng(0).uniform(0, 255, (1, 96, 96, 3)).astype(np.float32)
     expected, found = run_tflite(plain, image), run_tflite(filled, image)
     for name, tensor in expected.items():
