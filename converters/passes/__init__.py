@@ -28,10 +28,12 @@ from maskconver_mobile.converters.passes.lower_panoptic import (
 )
 from maskconver_mobile.converters.passes.lower_proposals import lower_proposals, lower_proposals_fast
 from maskconver_mobile.converters.passes.pad_classes import pad_classes
+from maskconver_mobile.converters.passes.pick_levels import pick_levels
 from maskconver_mobile.converters.passes.pick_windows import pick_few_windows, pick_windows
 from maskconver_mobile.converters.passes.sink_picks import sink_picks
 from maskconver_mobile.converters.passes.split_depthwise import split_depthwise
 from maskconver_mobile.converters.passes.sum_projection import sum_projection
+from maskconver_mobile.converters.passes.sum_upsampled import sum_upsampled
 from maskconver_mobile.converters.spec import Target
 
 Format = Literal["tflite", "onnx"]
@@ -47,10 +49,12 @@ TFLITE: tuple[Pass, ...] = (
     fold_unit_depthwise,
     fold_pooled_branch,
     join_branches,
+    sum_upsampled,
     fold_classifier,
     sink_picks,
     pick_windows,
     sink_picks,
+    pick_levels,
     pad_classes,
     block_sums,
 )
@@ -63,10 +67,12 @@ ONNX: tuple[Pass, ...] = (
     fold_pooled_branch,
     join_branches,
     sum_projection,
+    sum_upsampled,
     fold_classifier,
     sink_picks,
     pick_few_windows,
     sink_picks,
+    pick_levels,
 )
 CPU_TAIL: tuple[Pass, ...] = (lower_proposals_fast, lower_panoptic_in_cells)
 GPU_TAIL: tuple[Pass, ...] = (lower_proposals_fast, lower_panoptic_by_logarithms)
