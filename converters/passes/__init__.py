@@ -10,6 +10,7 @@ from maskconver_mobile.card import AppliedPass
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.emit import multiply_adds
 from maskconver_mobile.converters.passes.block_sums import block_sums
+from maskconver_mobile.converters.passes.crop_kernels import crop_kernels
 from maskconver_mobile.converters.passes.fold_batch_norm import fold_batch_norm
 from maskconver_mobile.converters.passes.fold_center_tap import fold_center_tap
 from maskconver_mobile.converters.passes.fold_channel_scale import fold_channel_scale
@@ -55,6 +56,7 @@ TFLITE: tuple[Pass, ...] = (
     pick_windows,
     sink_picks,
     pick_levels,
+    crop_kernels,
     pad_classes,
     block_sums,
 )
@@ -73,6 +75,7 @@ ONNX: tuple[Pass, ...] = (
     pick_few_windows,
     sink_picks,
     pick_levels,
+    crop_kernels,
 )
 CPU_TAIL: tuple[Pass, ...] = (lower_proposals_fast, lower_panoptic_in_cells)
 GPU_TAIL: tuple[Pass, ...] = (lower_proposals_fast, lower_panoptic_by_logarithms)

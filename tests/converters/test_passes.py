@@ -116,6 +116,13 @@ def leveled(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
     return b.pick(b.concat(maps, 1), b.constant(rng.integers(0, places, 4), np.int32))
 
 
+def small(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
+    for _ in range(2):
+        x = b.max_pool(x, 3, stride=2)
+    y = b.conv(x, normal(rng, 5, 7, x.shape[-1], 5), normal(rng, 5))
+    return b.depthwise(y, normal(rng, 9, 7, 5, 1), activation="relu")
+
+
 def doubled(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
     parts = [b.upsample(y, 2) for y in (b.relu(x), x * 2.0, b.abs(x))]
     return parts[0] + parts[1] + parts[2]
@@ -162,6 +169,7 @@ PLACES: dict[Pass, Build] = {
     passes.pick_few_windows: windowed,
     passes.pick_levels: leveled,
     passes.sum_upsampled: doubled,
+    passes.crop_kernels: small,
     passes.pad_classes: classes,
     passes.block_sums: classes,
     passes.split_depthwise: large,

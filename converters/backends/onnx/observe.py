@@ -34,6 +34,7 @@ def observe(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(probed.SerializeToString(), options, providers=["CPUExecutionProvider"])
     for tensor in inputs:
-        for name, values in zip(names, session.run(list(names), {"image": tensor}), strict=True):
+        found = session.run(list(names), {"image": tensor}) if names else []  # no names mean all outputs to it
+        for name, values in zip(names, found, strict=True):
             look(name, values)
         on_image()
