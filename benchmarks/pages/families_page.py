@@ -12,32 +12,29 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-TESTS = Path(__file__).parents[2] / "tests" / "converters"
-sys.path.insert(0, str(TESTS))
+from maskconver_mobile.benchmarks.host.environment import record
+from maskconver_mobile.benchmarks.host.latency import measure
+from maskconver_mobile.benchmarks.photos import find_photos
+from maskconver_mobile.benchmarks.report.stats import ratio
+from maskconver_mobile.card import AppliedPass
+from maskconver_mobile.converters.compiler import plain_graph
+from maskconver_mobile.converters.config import read_config
+from maskconver_mobile.converters.convert import convert
+from maskconver_mobile.converters.graph.emit import multiply_adds
+from maskconver_mobile.converters.graph.operations import Matmul
+from maskconver_mobile.converters.network.mobilenet import TABLES
+from maskconver_mobile.converters.passes import PLAIN
+from maskconver_mobile.converters.spec import GraphSpec, Target
+from maskconver_mobile.files import write_atomically
 
-from checkpoints import random_weights, write_checkpoint  # noqa: E402
-from published import CONVERTS, MERGE, Model, single  # noqa: E402
-
-from maskconver_mobile.benchmarks.host.environment import record  # noqa: E402
-from maskconver_mobile.benchmarks.host.latency import measure  # noqa: E402
-from maskconver_mobile.benchmarks.photos import find_photos  # noqa: E402
-from maskconver_mobile.benchmarks.report.stats import ratio  # noqa: E402
-from maskconver_mobile.card import AppliedPass  # noqa: E402
-from maskconver_mobile.converters.compiler import plain_graph  # noqa: E402
-from maskconver_mobile.converters.config import read_config  # noqa: E402
-from maskconver_mobile.converters.convert import convert  # noqa: E402
-from maskconver_mobile.converters.graph.emit import multiply_adds  # noqa: E402
-from maskconver_mobile.converters.graph.operations import Matmul  # noqa: E402
-from maskconver_mobile.converters.network.mobilenet import TABLES  # noqa: E402
-from maskconver_mobile.converters.passes import PLAIN  # noqa: E402
-from maskconver_mobile.converters.spec import GraphSpec, Target  # noqa: E402
-from maskconver_mobile.files import write_atomically  # noqa: E402
-
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "converters"))
+published, checkpoints = (import_module(name) for name in ("published", "checkpoints"))
 TARGETS: tuple[Target, ...] = ("reference", "cpu")
 FORMATS = {".tflite": "LiteRT", ".onnx": "ONNX Runtime"}
 THREADS = 2
@@ -50,7 +47,7 @@ class Network:
     """A configuration at a size."""
 
     name: str
-    model: Model
+    model: dict[str, Any]
     size: tuple[int, int]
     parameters: int = 0
     multiply_adds: int = 0
@@ -60,9 +57,9 @@ class Network:
         """Files for both runtimes, the straight export before the graph for processors."""
         config, checkpoint = folder / "config.yaml", folder / "ckpt"
         config.write_text(yaml.safe_dump({"task": {"model": self.model}}))
-        weights = random_weights()
+        weights = checkpoints.random_weights()
         graph = plain_graph(read_config(config).with_input_size(self.size), weights, GraphSpec("masks")).graph
-        write_checkpoint(weights.arrays, checkpoint)
+        checkpoints.write_checkpoint(weights.arrays, checkpoint)
         (product,) = graph.of(Matmul)
         _, places, pixels = product.inputs[0].shape
         self.parameters = sum(array.size for array in weights.arrays.values())
@@ -79,14 +76,14 @@ class Network:
 
 def networks() -> Iterator[Network]:
     """The published configurations at their sizes, then the other mobile backbones."""
-    for name, (model, _) in CONVERTS.items():
+    for name, (model, _) in published.CONVERTS.items():
         height, width, _ = model["input_size"]
         yield Network(name.split(",")[0], model, (height, width))
-    unet = CONVERTS["multiscale_maskconver_resnetufpn_coco"][0]
+    unet = published.CONVERTS["multiscale_maskconver_resnetufpn_coco"][0]
     yield Network("multiscale_maskconver_resnetufpn_coco", unet, (1280, 1280))
     for model_id in TABLES:
         if model_id != "MobileNetMultiAVGSeg":
-            model = single([256, 256], MERGE)
+            model = published.single([256, 256], published.MERGE)
             model["backbone"]["mobilenet"]["model_id"] = model_id
             yield Network(model_id, model, (256, 256))
 
@@ -168,7 +165,7 @@ def page(names: list[str], seconds: float, beside: str) -> str:
             f"{versions}; load average at the start {load}; {time.strftime('%Y-%m-%d')}.\n",
             table(head, rows),
             "## Rewrites that applied\n",
-            "`maskconver-mobile inspect FILE --graph` says what each does, and `convert --explain` while it converts.\n",
+            "`maskconver-mobile inspect FILE --graph` says what each does, and so does `convert --explain`.\n",
             table(["network", "input", "in TFLite", "in ONNX"], [applied(network) for network in chosen]),
         ]
     )
