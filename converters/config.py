@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
+from maskconver_mobile.converters.experiments import EXPERIMENTS, MODEL, MULTI_SCALE, Experiment, guess
 from maskconver_mobile.converters.network.aspp import Aspp
 from maskconver_mobile.converters.network.fpn import LAST_OF_BACKBONE, Fpn
 from maskconver_mobile.converters.network.heads import GROUPS, Head
@@ -15,36 +16,9 @@ from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.inference.tail import MAX_EMBEDDING
 
 MAX_LEVEL = 7
-MODEL = "task.model"
 PER_PIXEL = "per_pixel_embedding_head"
 HEADS = ("class_head", "mask_embedding_head", PER_PIXEL)
-PANOPTIC, MULTI_SCALE = "maskconver_coco", "multiscale_maskconver_coco"
-CITYSCAPES_CLASSES = 19
 GIVEN = "chosen by name"
-
-Experiment = Literal[
-    "maskconver_coco", "maskconver_seg_pascal", "maskconver_seg_cityscapes", "multiscale_maskconver_coco"
-]
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What an experiment takes where a YAML says nothing."""
-
-    num_classes: int
-    num_thing_classes: int
-    num_instances: int
-    embedding_size: int
-    input_size: tuple[int, int]
-    padded_output_size: tuple[int, int]
-
-
-EXPERIMENTS: dict[str, Defaults] = {
-    "maskconver_coco": Defaults(201, 91, 100, 512, (512, 512), (512, 512)),
-    "maskconver_seg_pascal": Defaults(21, 0, 100, 512, (512, 512), (512, 512)),
-    "maskconver_seg_cityscapes": Defaults(19, 0, 100, 512, (1024, 2048), (1024, 2048)),
-    "multiscale_maskconver_coco": Defaults(201, 91, 100, 512, (640, 640), (640, 640)),
-}
 
 
 @dataclass(frozen=True)
@@ -183,28 +157,6 @@ def read_config(path: str | Path, experiment: str | None = None) -> ModelConfig:
     return _Reader(keys, *((experiment, GIVEN) if experiment else guess(keys))).model()
 
 
-def guess(keys: Keys) -> tuple[str, str]:
-    """The experiment that a YAML, which does not name it, shows, and what shows it.
-
-    A pyramid is multi-scale. No things, or things that are no classes, are signs of a semantic model; so is the
-    output size of its training data.
-    """
-    decoder, backbone = (keys.get(f"{MODEL}.{part}.type") for part in ("decoder", "backbone"))
-    if decoder not in (None, "aspp"):
-        return MULTI_SCALE, "its decoder is a pyramid"
-    if decoder is None and backbone in ("resnet", "resnet_unet"):
-        return MULTI_SCALE, "its backbone is a ResNet"
-    classes, things = (keys.get(f"{MODEL}.{name}") for name in ("num_classes", "num_thing_classes"))
-    semantic = "maskconver_seg_cityscapes" if classes == CITYSCAPES_CLASSES else "maskconver_seg_pascal"
-    if things is None and classes not in (None, EXPERIMENTS[PANOPTIC].num_classes):
-        return semantic, "its YAML has no num_thing_classes"
-    if isinstance(classes, int) and isinstance(things, int) and not 1 <= things <= classes:
-        return semantic, f"its num_thing_classes {things} is not in 1..{classes}"
-    if keys.get("task.train_data.output_size") is not None:
-        return semantic, "its YAML has task.train_data.output_size"
-    return PANOPTIC, "its YAML shows no sign of another experiment"
-
-
 class _Reader(Keys):
     """Reads `task.model` as that of an experiment."""
 
@@ -218,11 +170,8 @@ class _Reader(Keys):
         num_classes = self.integer(f"{m}.num_classes", d.num_classes, 2, 4096)
         backbone = self.backbone()
         decoder = self.decoder(f"{m}.decoder")
-        heads = [self.head(name, decoder, backbone) for name in HEADS]
-        if isinstance(decoder, Aspp):
-            self.check_maps(decoder, heads)
-        else:
-            self.check_levels(decoder, heads)
+        heads = [self.head(name, decoder) for name in HEADS]
+        self.check_maps(decoder, heads)
         g = f"{m}.panoptic_generator"
         config = ModelConfig(
             experiment=self.experiment,
@@ -266,7 +215,7 @@ class _Reader(Keys):
         key = "task.model.input_size"
         value = self.get(key)
         if isinstance(value, list) and value[:2] == [None, None]:
-            return self.defaults.input_size
+            return self.pair("task.model.padded_output_size", self.defaults.padded_output_size)
         size = self.integers(key, (*self.defaults.input_size, 3), range(2, 4), 3, 4096)
         if size[2:] not in ((), (3,)):
             raise self.fail(key, f"is {list(size)}; expected 3 channels")
@@ -316,7 +265,7 @@ class _Reader(Keys):
         self.only(f"{a}.use_depthwise_convolution", False, True)
         pool = self.get(f"{a}.pool_kernel_size")
         return Aspp(
-            level=int(self.only(f"{a}.level", 4, 3, 4, 5, "3", "4", "5")),
+            level=self.level(f"{a}.level", 4, 3, 5),
             num_filters=self.integer(f"{a}.num_filters", 256, 1, 4096),
             dilation_rates=self.integers(f"{a}.dilation_rates", (), range(0, 9), 1, 64),
             pool_kernel_size=self.pair(f"{a}.pool_kernel_size", ()) if pool else None,
@@ -324,7 +273,7 @@ class _Reader(Keys):
 
     def fpn(self, f: str, kind: str) -> Fpn:
         m = "task.model"
-        low = self.integer(f"{m}.min_level", 3, 2, MAX_LEVEL)
+        low = self.integer(f"{m}.min_level", 3, 2, LAST_OF_BACKBONE)
         return Fpn(
             min_level=low,
             max_level=self.integer(f"{m}.max_level", 7, low, MAX_LEVEL),
@@ -343,45 +292,47 @@ class _Reader(Keys):
         kind = self.only(f"{d}.type", None, "fpn", "maskconver_fpn")
         return self.fpn(f"{d}.{kind}", kind)
 
-    def head(self, name: str, decoder: Aspp | Fpn, backbone: object) -> Head:
+    def head(self, name: str, decoder: Aspp | Fpn) -> Head:
         h = f"task.model.{name}"
         multi = isinstance(decoder, Fpn)
+        shared = multi and name != PER_PIXEL
         fusion = self.get(f"{h}.feature_fusion", "none")
         allowed = (
             ("pyramid_fusion", "panoptic_fpn_fusion") if multi else ("deeplabv3plus_sum_to_merge", "deeplabv3plus")
         )
-        self.only(f"{h}.feature_fusion", "none", "none", *(allowed if not multi or name == PER_PIXEL else ()))
+        self.only(f"{h}.feature_fusion", "none", "none", *(() if shared else allowed))
         low, high = (decoder.min_level, decoder.max_level) if isinstance(decoder, Fpn) else (0, 0)
         return Head(
             num_filters=self.integer(f"{h}.num_filters", 256, 1, 4096),
-            num_convs=self.integer(f"{h}.num_convs", 4 if multi else 2, 0, 16),
-            use_depthwise_convolution=self.only(f"{h}.use_depthwise_convolution", False, True, *((False,) * multi)),
+            num_convs=self.integer(f"{h}.num_convs", 4 if shared else 2, 0, 16),
+            use_depthwise_convolution=self.flag(f"{h}.use_depthwise_convolution", False),
             kernel_size=self.integer(f"{h}.depthwise_kernel_size", 7, 1, 31),
-            prediction_kernel_size=self.only(f"{h}.prediction_kernel_size", 3 if multi else 1, 1, 3),
-            upsample_factor=self.only(f"{h}.upsample_factor", 1, *(range(1, 9) if multi else (1,))),
+            prediction_kernel_size=self.only(f"{h}.prediction_kernel_size", 3 if shared else 1, 1, 3),
+            upsample_factor=self.integer(f"{h}.upsample_factor", 1, 1, 8),
             use_layer_norm=self.flag(f"{h}.use_layer_norm", multi),
             fusion=fusion,
-            level=self.integer(f"{h}.level", 3, 0, MAX_LEVEL),
-            low_level=int(self.only(f"{h}.low_level", 2, 2, 3, 4, "2", "3", "4")),
+            level=self.level(f"{h}.level", 3, 0, MAX_LEVEL),
+            low_level=self.level(f"{h}.low_level", 2, 2, 4),
             low_level_filters=self.integer(f"{h}.low_level_num_filters", 48, 1, 4096),
             decoder_min_level=self.integer(f"{h}.decoder_min_level", low, 0, MAX_LEVEL),
             decoder_max_level=self.integer(f"{h}.decoder_max_level", high, 0, MAX_LEVEL),
         )
 
-    def check_maps(self, decoder: Aspp, heads: list[Head]) -> None:
-        """Heads of a single scale have maps of one size."""
-        maps = {head.low_level if head.fusion != "none" else decoder.level for head in heads}
-        if len(maps) > 1:
-            raise self.fail(
-                MODEL, "has heads at different resolutions; give all heads the same feature_fusion and low_level"
-            )
-
-    def check_levels(self, decoder: Fpn, heads: list[Head]) -> None:
-        """Heads of a pyramid read levels that it has."""
-        classes, embeddings, pixels = heads
+    def check_maps(self, decoder: Aspp | Fpn, heads: list[Head]) -> None:
+        """Class map and mask embeddings have the same places."""
+        classes, embeddings, _ = heads
         if classes.upsample_factor != embeddings.upsample_factor:
             key = f"{MODEL}.mask_embedding_head.upsample_factor"
             raise self.fail(key, f"is {embeddings.upsample_factor}; expected that of class_head")
+        if isinstance(decoder, Fpn):
+            self.check_levels(decoder, heads)
+        elif len({head.low_level if head.fusion != "none" else decoder.level for head in (classes, embeddings)}) > 1:
+            key = f"{MODEL}.mask_embedding_head"
+            raise self.fail(key, "is at another resolution than class_head; give both one feature_fusion and low_level")
+
+    def check_levels(self, decoder: Fpn, heads: list[Head]) -> None:
+        """Heads of a pyramid read levels that it has."""
+        pixels = heads[2]
         low, high = decoder.min_level, decoder.max_level
         if not low <= pixels.decoder_min_level <= pixels.decoder_max_level <= high:
             key = f"{MODEL}.{PER_PIXEL}.decoder_min_level"

@@ -35,7 +35,7 @@ def read_yaml(path: Path) -> "Keys":
         raise MaskConverError(f"{path}: is not valid YAML ({reason[:200]})") from error
     if not isinstance(document, Mapping):
         raise MaskConverError(f"{path}: holds no mapping; expected a Model Garden YAML with the key task.model")
-    return Keys(path, document)
+    return Keys(path, document, text.split("\n", 1)[0])
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,10 +76,10 @@ def shown(value: object) -> str:
 
 
 class Keys:
-    """Typed look-ups by dotted key."""
+    """Typed look-ups by dotted key; `first_line` is that of the file, which may be a comment."""
 
-    def __init__(self, path: Path, document: Mapping[Any, Any]) -> None:
-        self.path, self.document = path, document
+    def __init__(self, path: Path, document: Mapping[Any, Any], first_line: str = "") -> None:
+        self.path, self.document, self.first_line = path, document, first_line
 
     def fail(self, key: str, problem: str) -> MaskConverError:
         """An error to raise about a key."""
@@ -109,6 +109,14 @@ class Keys:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise self.fail(key, f"is {shown(value)}; expected a whole number from {low} to {high}")
         return value
+
+    def level(self, key: str, default: int, low: int, high: int) -> int:
+        """A level within bounds, which may be text."""
+        value = self.get(key, default)
+        number = int(value) if isinstance(value, str) and re.fullmatch("[0-9]", value) else value
+        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
+            raise self.fail(key, f"is {shown(value)}; expected a level from {low} to {high}")
+        return number
 
     def integers(self, key: str, default: tuple[int, ...], lengths: range, low: int, high: int) -> tuple[int, ...]:
         """A list of whole numbers within bounds."""

@@ -219,9 +219,9 @@ class GraphBuilder:
         """Mean over height and width, [1, 1, 1, channels]."""
         return self.one(operations.GlobalMean(), x)
 
-    def average_pool(self, x: Value, size: tuple[int, int], *, same: bool = False) -> Value:
-        """Average pooling with strides as large as its windows, `VALID`, or `SAME` of what lies in the map."""
-        return self.one(operations.AveragePool(size, same), x)
+    def average_pool(self, x: Value, size: tuple[int, int], *, stride: int | None = None) -> Value:
+        """Average pooling with strides as large as its windows; with one of its own `SAME`, of places in the map."""
+        return self.one(operations.AveragePool(size, stride), x)
 
     def max_pool(self, x: Value, size: int, *, stride: int = 1) -> Value:
         """`SAME` max pooling; the padding never wins."""

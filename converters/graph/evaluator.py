@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -159,14 +158,14 @@ class NumpyOps:
         """Over height and width."""
         return x.mean((1, 2), keepdims=True)
 
-    def average_pool(self, x: Array, size: tuple[int, int], *, same: bool = False) -> Array:
-        """Of windows that do not overlap; what is left at the end is cut short or not seen."""
-        for axis, step in ((1, size[0]), (2, size[1])):
-            side = x.shape[axis] if same else x.shape[axis] // step * step
-            first = ((-(-side // step) * step - side) // 2) if same else 0
-            edges = np.clip(np.arange(0, side + step, step) - first, 0, side)
-            parts = [x.take(range(a, b), axis).mean(axis, keepdims=True) for a, b in pairwise(edges) if b > a]
-            x = np.concatenate(parts, axis)
+    def average_pool(self, x: Array, size: tuple[int, int], *, stride: int | None = None) -> Array:
+        """Of windows side by side, without what is left at the end; with a stride, of their places in the map."""
+        for axis, window in ((1, size[0]), (2, size[1])):
+            side, step = x.shape[axis], stride or window
+            count = -(-side // step) if stride else side // step
+            first = max((count - 1) * step + window - side, 0) // 2 if stride else 0
+            spans = [(max(i * step - first, 0), min(i * step - first + window, side)) for i in range(count)]
+            x = np.concatenate([x.take(range(*span), axis).mean(axis, keepdims=True) for span in spans], axis)
         return x
 
     def max_pool(self, x: Array, size: int, *, stride: int = 1) -> Array:

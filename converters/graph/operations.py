@@ -168,10 +168,10 @@ class GlobalMean(Op):
 
 @dataclass(frozen=True, eq=False)
 class AveragePool(Op):
-    """Windows (height, width), with strides as large; `same`: those at the border are cut short, not left out."""
+    """Windows (height, width), with strides as large; with one of its own, those at the border are cut short."""
 
     size: tuple[int, int]
-    same: bool = False
+    stride: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

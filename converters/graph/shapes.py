@@ -48,8 +48,9 @@ def infer(op: operations.Op, inputs: Sequence[Value]) -> list[Type]:
         case operations.GlobalMean():
             return [((1, 1, 1, x.shape[3]), FLOAT)]
         case operations.AveragePool():
-            sides = zip(x.shape[1:3], op.size, strict=True)
-            return [((1, *(-(-side // n) if op.same else side // n for side, n in sides), x.shape[3]), FLOAT)]
+            if op.stride is not None:
+                return [((1, *(-(-side // op.stride) for side in x.shape[1:3]), x.shape[3]), FLOAT)]
+            return [((1, *(side // n for side, n in zip(x.shape[1:3], op.size, strict=True)), x.shape[3]), FLOAT)]
         case operations.MaxPool():
             return [((1, *(-(-side // op.stride) for side in x.shape[1:3]), x.shape[3]), x.dtype)]
         case operations.Upsample():

@@ -78,10 +78,10 @@ def bottleneck(
     y = layers.conv(y, f"{path}/_conv2", f"{path}/_norm2", filters, 3, stride, activation=act)
     y = layers.conv(y, f"{path}/_conv3", f"{path}/_norm3", 4 * filters)
     if config.se_ratio > 0:
-        y = layers.squeeze_excitation(y, f"{path}/_squeeze_excitation", int(4 * filters * config.se_ratio))
+        y = layers.squeeze_excitation(y, f"{path}/_squeeze_excitation", max(1, int(4 * filters * config.se_ratio)))
     if shortcut and config.resnetd_shortcut:
         with graph.scope(path):
-            x = graph.average_pool(x, (2, 2), same=True) if stride == 2 else x
+            x = graph.average_pool(x, (2, 2), stride=stride)
         x = layers.conv(x, f"{path}/_shortcut1", f"{path}/_norm0", 4 * filters)
     elif shortcut:
         x = layers.conv(x, f"{path}/_shortcut", f"{path}/_norm0", 4 * filters, 1, stride)
@@ -114,7 +114,7 @@ def convnext(layers: Layers, path: str, x: Value, kernel: int) -> Value:
     graph, filters = layers.graph, x.shape[-1]
     y = layers.depthwise(x, f"{path}/depthwise_conv", f"{path}/norm", kernel, bias=True, layer_norm=True)
     y = layers.conv(y, f"{path}/pointwise_conv1", None, 4 * filters, bias=True, activation="gelu", dense=True)
-    squeezed = int(4 * filters * SQUEEZE_OF_CONVNEXT)
+    squeezed = max(1, int(4 * filters * SQUEEZE_OF_CONVNEXT))
     y = layers.squeeze_excitation(y, f"{path}/_squeeze_excitation", squeezed, activation="gelu_tanh")
     y = layers.conv(y, f"{path}/pointwise_conv2", None, filters, bias=True, dense=True)
     gamma = layers.weights(f"{path}/gamma", (1, 1, 1, filters)).reshape(filters)

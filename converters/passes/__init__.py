@@ -10,6 +10,7 @@ from maskconver_mobile.card import AppliedPass
 from maskconver_mobile.converters.graph.builder import GraphBuilder
 from maskconver_mobile.converters.graph.emit import multiply_adds
 from maskconver_mobile.converters.passes.block_sums import block_sums
+from maskconver_mobile.converters.passes.crop_kernels import crop_kernels
 from maskconver_mobile.converters.passes.fold_batch_norm import fold_batch_norm
 from maskconver_mobile.converters.passes.fold_center_tap import fold_center_tap
 from maskconver_mobile.converters.passes.fold_channel_scale import fold_channel_scale
@@ -28,10 +29,12 @@ from maskconver_mobile.converters.passes.lower_panoptic import (
 )
 from maskconver_mobile.converters.passes.lower_proposals import lower_proposals, lower_proposals_fast
 from maskconver_mobile.converters.passes.pad_classes import pad_classes
+from maskconver_mobile.converters.passes.pick_levels import pick_levels
 from maskconver_mobile.converters.passes.pick_windows import pick_few_windows, pick_windows
 from maskconver_mobile.converters.passes.sink_picks import sink_picks
 from maskconver_mobile.converters.passes.split_depthwise import split_depthwise
 from maskconver_mobile.converters.passes.sum_projection import sum_projection
+from maskconver_mobile.converters.passes.sum_upsampled import sum_upsampled
 from maskconver_mobile.converters.spec import Target
 
 Format = Literal["tflite", "onnx"]
@@ -47,10 +50,13 @@ TFLITE: tuple[Pass, ...] = (
     fold_unit_depthwise,
     fold_pooled_branch,
     join_branches,
+    sum_upsampled,
     fold_classifier,
     sink_picks,
     pick_windows,
     sink_picks,
+    pick_levels,
+    crop_kernels,
     pad_classes,
     block_sums,
 )
@@ -63,10 +69,13 @@ ONNX: tuple[Pass, ...] = (
     fold_pooled_branch,
     join_branches,
     sum_projection,
+    sum_upsampled,
     fold_classifier,
     sink_picks,
     pick_few_windows,
     sink_picks,
+    pick_levels,
+    crop_kernels,
 )
 CPU_TAIL: tuple[Pass, ...] = (lower_proposals_fast, lower_panoptic_in_cells)
 GPU_TAIL: tuple[Pass, ...] = (lower_proposals_fast, lower_panoptic_by_logarithms)

@@ -70,15 +70,17 @@ def test_other_input_size(data: Path) -> None:
         ("decoder.type", "hourglass", "decoder.type is 'hourglass'"),
         ("decoder.aspp.spp_layer_version", "v2", "spp_layer_version"),
         ("class_head.feature_fusion", "pyramid_fusion", "class_head.feature_fusion"),
-        ("class_head.upsample_factor", 2, "upsample_factor is 2"),
-        ("mask_embedding_head.use_depthwise_convolution", False, "mask_embedding_head.use_depthwise_convolution"),
+        ("class_head.upsample_factor", 0, "upsample_factor is 0"),
+        ("class_head.upsample_factor", 2, "mask_embedding_head.upsample_factor is 1; expected that of class_head"),
+        ("class_head.low_level", "5", "low_level is '5'; expected a level from 2 to 4"),
+        ("decoder.aspp.use_depthwise_convolution", False, "aspp.use_depthwise_convolution is False"),
         ("input_size", [96], "input_size is"),
         ("input_size", [96, 96, 4], "3 channels"),
         ("input_size", [16, 16, 3], "at least 32x32"),
         ("num_instances", 0, "num_instances is 0"),
         ("num_classes", True, "num_classes is True"),
         ("num_thing_classes", "many", "expected a whole number"),
-        ("class_head.feature_fusion", None, "different resolutions"),
+        ("class_head.feature_fusion", None, "mask_embedding_head is at another resolution than class_head"),
         ("panoptic_generator.overlap_threshold", 7, "overlap_threshold is 7"),
     ],
 )
@@ -138,6 +140,39 @@ def test_a_yaml_shows_its_experiment(
     assert config.experiment == experiment
     assert config.semantic == (experiment != "maskconver_coco")
     assert not config.semantic or config.num_thing_classes == 0
+
+
+def test_a_first_line_names_the_experiment(document: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path / "c.yaml", document)
+    path.write_text("# experiment: maskconver_seg_cityscapes\n" + path.read_text())
+    config = read_config(path)
+    assert (config.experiment, config.experiment_reason) == ("maskconver_seg_cityscapes", "its first line names it")
+    path.write_text("# experiment: the third of this week\n" + yaml.safe_dump(document))
+    assert read_config(path).experiment == "maskconver_coco"
+
+
+def test_the_defaults_of_multi_scale_heads(tmp_path: Path) -> None:
+    """The pixel head has those of a single scale, but for its norms."""
+    model: dict[str, Any] = {
+        "backbone": {"type": "resnet"},
+        "class_head": {},
+        "per_pixel_embedding_head": {"level": "3"},
+    }
+    config = read_config(write(tmp_path / "c.yaml", {"task": {"model": model}}))
+    assert config.multi_scale
+    found = [
+        (head.num_convs, head.prediction_kernel_size, head.use_layer_norm, head.use_depthwise_convolution, head.level)
+        for head in (config.class_head, config.mask_embedding_head, config.per_pixel_embedding_head)
+    ]
+    assert found == [(4, 3, True, False, 3), (4, 3, True, False, 3), (2, 1, True, False, 3)]
+    model["min_level"] = 6
+    with pytest.raises(MaskConverError, match="min_level is 6; expected a whole number from 2 to 5"):
+        read_config(write(tmp_path / "c.yaml", {"task": {"model": model}}))
+
+
+def test_an_input_of_any_size_is_as_large_as_the_canvas(document: dict[str, Any], tmp_path: Path) -> None:
+    document["task"]["model"] |= {"input_size": [None, None, 3], "padded_output_size": [64, 128]}
+    assert read_config(write(tmp_path / "c.yaml", document)).input_size == (64, 128)
 
 
 def test_the_experiment_may_be_given(data: Path) -> None:

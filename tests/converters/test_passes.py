@@ -101,6 +101,33 @@ def windowed(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
     return b.pick(y, b.constant(rng.integers(0, x.shape[1] * x.shape[2], 1), np.int32))
 
 
+def leveled(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
+    """Two levels with one head: a shared convolution, norms of their own, a shared prediction."""
+    size = int(rng.choice([1, 3]))
+    kernel, bias, last = normal(rng, size, size, x.shape[-1], 5), normal(rng, 5), normal(rng, 1, 1, 5, 4)
+    maps = []
+    for y in (x, b.max_pool(x, 3, stride=2)):
+        y = b.conv(y, kernel, bias)
+        y = b.relu(b.layer_norm(y, normal(rng, 5), normal(rng, 5), 1e-6))
+        y = y * b.constant(normal(rng, 5)) + b.constant(normal(rng, 5))
+        y = b.conv(y, last)
+        maps.append(b.reshape(y, [1, y.shape[1] * y.shape[2], 1, 4]))
+    places = sum(map_.shape[1] for map_ in maps)
+    return b.pick(b.concat(maps, 1), b.constant(rng.integers(0, places, 4), np.int32))
+
+
+def small(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
+    for _ in range(2):
+        x = b.max_pool(x, 3, stride=2)
+    y = b.conv(x, normal(rng, 5, 7, x.shape[-1], 5), normal(rng, 5))
+    return b.depthwise(y, normal(rng, 9, 7, 5, 1), activation="relu")
+
+
+def doubled(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
+    parts = [b.upsample(y, 2) for y in (b.relu(x), x * 2.0, b.abs(x))]
+    return parts[0] + parts[1] + parts[2]
+
+
 def classes(b: GraphBuilder, x: Value, rng: np.random.Generator) -> Value:
     y = b.conv(x, normal(rng, 1, 1, x.shape[-1], 130), normal(rng, 130), activation="relu")
     y = b.conv(y, normal(rng, 1, 1, 130, 5) * np.float32(0.02), normal(rng, 5))
@@ -140,6 +167,9 @@ PLACES: dict[Pass, Build] = {
     passes.sink_picks: picked,
     passes.pick_windows: windowed,
     passes.pick_few_windows: windowed,
+    passes.pick_levels: leveled,
+    passes.sum_upsampled: doubled,
+    passes.crop_kernels: small,
     passes.pad_classes: classes,
     passes.block_sums: classes,
     passes.split_depthwise: large,

@@ -1,4 +1,4 @@
-"""Small networks drawn at random: passes change nothing of what they mean, in float64."""
+"""Small networks drawn at random, in float64: they are what a plain reading says, and passes change nothing of it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference_network
 import yaml
 from checkpoints import Recorder, random_weights
 from numpy.typing import NDArray
@@ -24,31 +25,43 @@ GAP = 5e-6
 """Of scores, over what counts as a tie."""
 MARGIN = 1e-4
 """Weights are rounded to float32 once more in the graph of a target, and some networks magnify that."""
+READING = 1e-7
+"""Constants are float32 in the graph."""
 LEVELS: tuple[Level, ...] = ("panoptic", "masks", "heads")
 Floats = NDArray[np.floating[Any]]
 Model = dict[str, Any]
 
 
+def some(rng: np.random.Generator, **keys: Any) -> Model:
+    """Most of these keys: an experiment has defaults for the others."""
+    return {key: value for key, value in keys.items() if rng.random() < 0.8}
+
+
 def mobile(rng: np.random.Generator) -> tuple[Model, int]:
     """A single-scale network, and what its sides are multiples of."""
-    stride = [8, 16, 32][rng.integers(3)]
-    level = int(np.log2(stride))
+    stride = [8, 16, 32, None][rng.integers(4)]
+    level = int(np.log2(stride or 32))
     filters = int(rng.choice([8, 12]))
     fusion = str(rng.choice(["deeplabv3plus_sum_to_merge", "deeplabv3plus", "none"]))
-    low = min(level, int(rng.integers(2, 5)))
+    low, of_pixels = (min(level, int(each)) for each in rng.integers(2, 5, 2))
+    factor = int(rng.choice([1, 1, 2]))
 
-    def head() -> Model:
+    def head(low: int, factor: int = factor) -> Model:
         return {
             "feature_fusion": fusion,
-            "low_level": low,
+            "low_level": str(low) if rng.random() < 0.2 else low,
             "level": level,
             "low_level_num_filters": filters if fusion.endswith("merge") else 5,
             "num_filters": int(rng.choice([8, 9])),
-            "num_convs": int(rng.integers(0, 3)),
-            "use_depthwise_convolution": True,
-            "depthwise_kernel_size": int(rng.choice([3, 5, 7])),
-            "prediction_kernel_size": int(rng.choice([1, 3])),
-            "use_layer_norm": bool(rng.integers(2)),
+            "upsample_factor": factor,
+            **({"prediction_kernel_size": 3} if factor > 1 else some(rng, prediction_kernel_size=3)),
+            **some(
+                rng,
+                num_convs=int(rng.integers(0, 3)),
+                use_depthwise_convolution=bool(rng.random() < 0.8),
+                depthwise_kernel_size=int(rng.choice([3, 5, 7])),
+                use_layer_norm=bool(rng.integers(2)),
+            ),
         }
 
     backbone = {
@@ -66,7 +79,9 @@ def mobile(rng: np.random.Generator) -> tuple[Model, int]:
     model = {
         "backbone": {"type": "mobilenet", "mobilenet": backbone},
         "decoder": {"type": "aspp", "aspp": aspp},
-        **{name: head() for name in ("class_head", "mask_embedding_head", "per_pixel_embedding_head")},
+        "class_head": head(low),
+        "mask_embedding_head": head(low),
+        "per_pixel_embedding_head": head(of_pixels, int(rng.integers(1, 3))),
     }
     return model, 1
 
@@ -92,8 +107,8 @@ def pyramid(rng: np.random.Generator) -> tuple[Model, int]:
         "num_filters": 32,
         "fusion_type": str(rng.choice(["sum", "concat"])),
         "use_separable_conv": bool(rng.integers(2)),
-        "depthwise_kernel_size": int(rng.choice([3, 7])),
-        "use_layer_norm": bool(rng.integers(2)),
+        **some(rng, depthwise_kernel_size=int(rng.choice([3, 5])), use_layer_norm=bool(rng.integers(2))),
+        "use_keras_layer": bool(rng.integers(2)),
     }
     decoder = str(rng.choice(["fpn", "maskconver_fpn"]))
     fusion = str(rng.choice(["none", "pyramid_fusion", "panoptic_fpn_fusion"]))
@@ -101,12 +116,15 @@ def pyramid(rng: np.random.Generator) -> tuple[Model, int]:
     def head() -> Model:
         return {
             "num_filters": 32,
-            "num_convs": int(rng.integers(0, 3)),
-            "use_depthwise_convolution": bool(rng.integers(2)),
-            "depthwise_kernel_size": int(rng.choice([3, 7])),
-            "prediction_kernel_size": 3 if factor > 1 else int(rng.choice([1, 3])),
-            "use_layer_norm": bool(rng.integers(2)),
             "upsample_factor": factor,
+            **({"prediction_kernel_size": 3} if factor > 1 else some(rng, prediction_kernel_size=1)),
+            **some(
+                rng,
+                num_convs=int(rng.integers(0, 3)),
+                use_depthwise_convolution=bool(rng.integers(2)),
+                depthwise_kernel_size=int(rng.choice([3, 7])),
+                use_layer_norm=bool(rng.integers(2)),
+            ),
         }
 
     pixels = {
@@ -132,8 +150,8 @@ def pyramid(rng: np.random.Generator) -> tuple[Model, int]:
     return model, 2 ** max(5, high)
 
 
-def drawn(seed: int, path: Path) -> ModelConfig:
-    """A small network of this number."""
+def drawn(seed: int, path: Path) -> tuple[ModelConfig, Model]:
+    """A small network of this number, as it is read, and as it was written."""
     rng = np.random.default_rng(seed)
     model, step = (pyramid if seed % 2 else mobile)(rng)
     sides = [int(side) for side in rng.integers(40, 90, 2)] if step == 1 else [step, step]
@@ -147,7 +165,7 @@ def drawn(seed: int, path: Path) -> ModelConfig:
         "panoptic_generator": {"object_mask_threshold": 0.1, "overlap_threshold": 0.1, "small_area_threshold": 8},
     }
     path.write_text(yaml.safe_dump({"task": {"model": model}}))
-    return read_config(path)
+    return read_config(path), model
 
 
 CLASSIFIERS = {
@@ -192,9 +210,15 @@ def tamed(config: ModelConfig, image: Floats, seed: int) -> Recorder:
 
 @pytest.mark.parametrize("seed", range(COUNT))
 def test_a_random_network(seed: int, tmp_path: Path) -> None:
-    config = drawn(seed, tmp_path / "config.yaml")
+    config, model = drawn(seed, tmp_path / "config.yaml")
     image = picture(config, seed)
     weights = tamed(config, image, seed)
+    plain = evaluate(
+        plain_graph(config, weights, GraphSpec("heads", input_type="float32")).graph, {"image": image / 255}
+    )
+    for name, tensor in reference_network.heads(weights, model, image / 255, multi=bool(seed % 2)).items():
+        limit = READING * np.abs(tensor).max()
+        np.testing.assert_allclose(plain[name], tensor, rtol=0, atol=limit, err_msg=name)
     spec = GraphSpec(LEVELS[seed % 3], "reference")
     expected = values(config, weights, spec, "onnx", image)
     for format in ("tflite", "onnx"):

@@ -26,15 +26,18 @@ from maskconver_mobile.converters.passes import (
     PLAIN,
     Pass,
     block_sums,
+    crop_kernels,
     fold_pooled_branch,
     fold_unit_depthwise,
     join_branches,
     lower_panoptic,
     lower_proposals,
     pick_few_windows,
+    pick_levels,
     pick_windows,
     sink_picks,
     sum_projection,
+    sum_upsampled,
 )
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
@@ -58,8 +61,11 @@ def alone(pass_: Pass) -> tuple[Pass, ...]:
 
 
 ALL = [each for each in dict.fromkeys(chain(*PIPELINES.values())) if each not in PLAIN]
-NOT_HERE = {join_branches, pick_few_windows, block_sums, fold_unit_depthwise}
-"""Passes that find nothing in the tiny network: its branches read maps of their own, and all is small."""
+NOT_HERE = {
+    *(join_branches, pick_few_windows, block_sums, fold_unit_depthwise),
+    *(crop_kernels, pick_levels, sum_upsampled),
+}
+"""Passes that find nothing in the tiny network: its branches read maps of their own, it has no levels, all is small."""
 
 
 @pytest.mark.parametrize("format", ["tflite", "onnx"])

@@ -1,18 +1,19 @@
 """Semantic models: no things, and class 0 is real and what an unclaimed pixel gets."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from models import TINY
 
 from maskconver_mobile.card import Level
-from maskconver_mobile.converters.config import EXPERIMENTS
+from maskconver_mobile.cli.convert import command as convert_command
+from maskconver_mobile.cli.inspect_model import command as inspect_command
 from maskconver_mobile.converters.convert import convert
+from maskconver_mobile.converters.experiments import EXPERIMENTS
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation.coco import SegmentMap, read_ground_truth
@@ -107,18 +108,15 @@ def test_own_labels_have_no_things(tmp_path: Path) -> None:
 
 
 def test_the_command_line_says_how_it_read_a_yaml(tmp_path: Path) -> None:
-    command = [Path(sys.executable).with_name("maskconver-mobile"), "convert", "--config", FOLDER / "config.yaml"]
-    command += ["--checkpoint", FOLDER, "--output", tmp_path / "m.onnx"]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
-    assert "read as maskconver_seg_pascal: its YAML has no num_thing_classes" in done.stdout
-    done = subprocess.run([*map(str, command), "--experiment", "none"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert all(name in done.stderr for name in EXPERIMENTS)
-    done = subprocess.run(
-        [str(command[0]), "inspect", str(tmp_path / "m.onnx")], capture_output=True, text=True, check=True
-    )
-    assert "20 (0 things, 20 stuff)" in done.stdout
-    assert "experiment maskconver_seg_pascal" in done.stdout
+    arguments = ["--config", FOLDER / "config.yaml", "--checkpoint", FOLDER, "--output", tmp_path / "m.onnx"]
+    done = CliRunner().invoke(convert_command, [*map(str, arguments)])
+    assert "read as maskconver_seg_cityscapes: its first line names it" in done.output
+    done = CliRunner().invoke(convert_command, [*map(str, arguments), "--experiment", "none"])
+    assert done.exit_code == 2
+    assert all(name in done.output for name in EXPERIMENTS)
+    done = CliRunner().invoke(inspect_command, [str(tmp_path / "m.onnx")])
+    assert "20 (0 things, 20 stuff)" in done.output
+    assert "experiment maskconver_seg_cityscapes" in done.output
 
 
 def test_a_thing_beside_class_0_is_refused(models: dict[Level, Path], tmp_path: Path) -> None:

@@ -168,15 +168,17 @@ class OnnxOps(OnnxElementwise):
         name = self.graph.node("GlobalAveragePool", [x.laid_out(True).stored()])
         return self._like(x, name, (1, 1, 1, x.shape[3]), channels_first=True)
 
-    def average_pool(self, x: OnnxTensor, size: tuple[int, int], *, same: bool = False) -> OnnxTensor:
-        """Average pooling with strides as large as its windows; padding does not count."""
-        sides = list(zip(x.shape[1:3], size, strict=True))
-        totals = [(-side % step) if same else 0 for side, step in sides]
-        pads = [*(total // 2 for total in totals), *(total - total // 2 for total in totals)]
+    def average_pool(self, x: OnnxTensor, size: tuple[int, int], *, stride: int | None = None) -> OnnxTensor:
+        """Average pooling with strides as large as its windows, or one of its own; padding does not count."""
         name = self.graph.node(
-            "AveragePool", [x.laid_out(True).stored()], kernel_shape=list(size), strides=list(size), pads=pads
+            "AveragePool",
+            [x.laid_out(True).stored()],
+            kernel_shape=list(size),
+            strides=[stride] * 2 if stride else list(size),
+            pads=same_padding(x.shape[1:3], size, stride) if stride else [0] * 4,
         )
-        height, width = (-(-side // step) if same else side // step for side, step in sides)
+        sides = zip(x.shape[1:3], size, strict=True)
+        height, width = (-(-side // stride) if stride else side // window for side, window in sides)
         return self._like(x, name, (1, height, width, x.shape[3]), channels_first=True)
 
     def max_pool(self, x: OnnxTensor, size: int, *, stride: int = 1) -> OnnxTensor:

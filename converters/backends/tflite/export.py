@@ -39,10 +39,9 @@ def write_tflite(graph: Graph, spec: GraphSpec, precision: Precision = "float32"
 
 
 def _converted(function: Any) -> bytes:
-    module = tf.Module()
-    module.serve = function
-    concrete = module.serve.get_concrete_function()
-    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
+    """A module that held the function would have it traced once more."""
+    concrete = function.get_concrete_function()
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], tf.Module()).convert())
 
 
 def function_of(graph: Graph, spec: GraphSpec, placeholders: Placeholders | None = None) -> Any:

@@ -122,7 +122,7 @@ def _banded(flatbuffer: Flatbuffer, op: Any, tile: int) -> list[Any]:
     kernel, bias = (flatbuffer.constant(tensor) for tensor in op.inputs[1:3])
     output = int(op.outputs[0])
     _, height, width, channels = flatbuffer.shape(output)
-    stem = flatbuffer.name(output).split(";")[0].rpartition("/")[0] + f"/{BAND}"
+    stem = _stem(flatbuffer, flatbuffer.name(output).split(";")[0].rpartition("/")[0])
     radius, rows, tiles = kernel.shape[1] // 2, tile + kernel.shape[1] - 1, height // tile
     made: list[Any] = []
 
@@ -159,6 +159,13 @@ def _banded(flatbuffer: Flatbuffer, op: Any, tile: int) -> list[Any]:
     flatbuffer.graph.tensors[output].name = f"{stem}output".encode()
     add(Builtin.RESHAPE, [y, constant([1, height, width, channels])], [1, height, width, channels], output)
     return made
+
+
+def _stem(flatbuffer: Flatbuffer, layer: str) -> str:
+    """How the names of new tensors begin: those of a layer that several maps go through are told apart."""
+    taken = {bytes(tensor.name) for tensor in flatbuffer.graph.tensors}
+    stems = (f"{layer}/{BAND}{number}" for number in ("", *(f"{i}_" for i in range(1, len(taken)))))
+    return next(stem for stem in stems if f"{stem}output".encode() not in taken)
 
 
 def _options(depthwise: Any) -> Any:

@@ -158,9 +158,9 @@ class TensorFlowOps:
         """Mean over height and width, [1, 1, 1, channels]."""
         return tf.reduce_mean(x, [1, 2], keepdims=True)
 
-    def average_pool(self, x: Tensor, size: tuple[int, int], *, same: bool = False) -> Tensor:
-        """Average pooling with strides as large as its windows."""
-        return tf.nn.avg_pool2d(x, size, size, "SAME" if same else "VALID")
+    def average_pool(self, x: Tensor, size: tuple[int, int], *, stride: int | None = None) -> Tensor:
+        """Average pooling with strides as large as its windows, or one of its own."""
+        return tf.nn.avg_pool2d(x, size, stride or size, "SAME" if stride else "VALID")
 
     def max_pool(self, x: Tensor, size: int, *, stride: int = 1) -> Tensor:
         """`SAME` max pooling."""
