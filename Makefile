@@ -4,10 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo phone test fast-test lint types check lowest parity results clean
+.PHONY: demo picture phone test fast-test lint types check lowest parity results clean
 
 demo: $(VENV)/.convert
 	$(BIN)/maskconver-mobile demo --output out
+
+# The README's picture.
+picture: demo
+	$(BIN)/python -c "from PIL import Image; Image.open('out/contact_sheet.png').save('docs/demo.jpg', quality=80)"
 
 # The live view on a cabled phone. APK=PATH takes a ready app, otherwise it is built.
 phone: $(VENV)/.adb $(if $(APK),,android)
