@@ -10,7 +10,7 @@ from typing import cast, get_args
 
 from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.converters.backends.registry import backend_of
-from maskconver_mobile.converters.checkpoint import read_checkpoint
+from maskconver_mobile.converters.checkpoint import Averages, read_checkpoint
 from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import ModelConfig, read_config
 from maskconver_mobile.converters.describe import make_card
@@ -35,6 +35,7 @@ def convert(
     input_size: tuple[int, int] | None = None,
     labels: str | Path | None = None,
     drop_unlabelled: bool = False,
+    weights: Averages = "auto",
     half_precision: bool | None = None,
 ) -> ModelCard:
     """Write one self-describing .tflite, .onnx or .ort file.
@@ -53,6 +54,8 @@ def convert(
             classes: COCO, or of semantic models PASCAL VOC and Cityscapes.
         drop_unlabelled: do not compute the classes that the label set does not name. Exact for the others, whose
             proposals no longer compete with those.
+        weights: of a trainer's checkpoint with moving averages: `raw`, `ema`, or `auto`, the averages where all of the
+            model has them. The card's `source` says which.
         half_precision: whether the file permits processors to compute in float16; the graph is written so that it may.
             If not given, .tflite files of single-scale networks and level masks or panoptic do. Other formats and
             target reference cannot.
@@ -86,11 +89,11 @@ def convert(
 
     backend = backend_of(output)
     with _quiet():
-        weights, stored = read_checkpoint(checkpoint), cast(Precision, precision)
-        graph, passes = compile_graph(settings, weights, spec, backend.pipeline)
-        card = make_card(settings, weights, spec, precision, output.stem, categories, half_precision, passes)
+        read, stored = read_checkpoint(checkpoint, weights), cast(Precision, precision)
+        graph, passes = compile_graph(settings, read, spec, backend.pipeline)
+        card = make_card(settings, read, spec, precision, output.stem, categories, half_precision, passes)
         card = backend.sign(card)
-        content = backend.write(graph, spec, stored, card, settings, weights)
+        content = backend.write(graph, spec, stored, card, settings, read)
     write_atomically(output, content)
     return card
 

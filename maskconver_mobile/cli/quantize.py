@@ -36,7 +36,7 @@ def command(
     maskconver-mobile quantize model.tflite --recipe int8 --calibration photos --output model_int8.tflite
     maskconver-mobile quantize model.tflite --recipe int8 --calibration photos --analyse
     """
-    from maskconver_mobile.cli.progress import progress, show_skipped
+    from maskconver_mobile.cli.progress import progress, show_notes, show_skipped
     from maskconver_mobile.converters.quantization.quantize_file import analyse_file, quantize_file
     from maskconver_mobile.files import refuse_own_input
 
@@ -64,6 +64,7 @@ def command(
         progress=progress,
     )
     show_skipped(done.skipped)
+    show_notes(done.notes)
     loss = "" if done.loss is None else f", changes {done.loss:.1%} of the pixels"
     share = output.stat().st_size / model.stat().st_size
     click.echo(f"{output}  {output.stat().st_size / 1e6:.1f} MB ({share:.0%})  {done.card.recipe}{loss}")

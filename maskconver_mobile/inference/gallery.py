@@ -94,7 +94,7 @@ def gallery_page(results: Sequence[tuple[str, PanopticResult]], title: str, note
     words = {"TITLE": escape(title), "NOTE": escape(note), "FIGURES": figures}
     page = _PAGE
     for name, text in words.items():
-        page = page.replace(f"<!--{name}-->", text, 1)
+        page = page.replace(f"<!--{name}-->", text)
     return page
 
 
@@ -109,11 +109,12 @@ def _figure(name: str, result: PanopticResult) -> str:
     for number, segment in enumerate(result.segments):
         color = "rgb({},{},{})".format(*colors[segment.id])
         words = f"{escape(segment.label)} {segment.score:.2f}"
+        share = segment.area / result.panoptic_map.size
         shape = _path(small.panoptic_map == segment.id)
         paths.append(f'<path data-n="{number}" d="{shape}" fill="{color}"><title>{words}</title></path>')
         items.append(
             f'<li tabindex="0" data-n="{number}"><i style="background:{color}"></i>{words} '
-            f"<small>{segment.area / result.panoptic_map.size:.0%}</small></li>"
+            f"<small>{f'{share:.0%}' if share >= 0.01 else '&lt;1%'}</small></li>"
         )
     return (
         f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(name)}">'

@@ -76,6 +76,7 @@ def test_the_page_needs_no_other_file() -> None:
         assert photo.size == (80, 60)
     assert "default-src 'none'" in page
     assert "Training images." in reader.text
+    assert reader.text.count("Title") == 2
     assert "cat 0.90" in reader.text
 
 
