@@ -90,6 +90,11 @@ EXPERIMENTS = (
     show_default=True,
     help="Of a trainer's checkpoint: as trained, or their moving averages; auto: averages where all have one.",
 )
+@click.option(
+    "--mediapipe",
+    type=click.Path(path_type=Path),
+    help="Write the categories also as a .tflite file for MediaPipe's ImageSegmenter; level panoptic, target gpu.",
+)
 @click.option("--explain", is_flag=True, help="Print what each rewrite of the graph did.")
 @click.option("--drop-unlabelled", is_flag=True, help="Leave out the classes that the label set does not name.")
 def command(
@@ -105,6 +110,7 @@ def command(
     gate: Path | None,
     max_loss: float,
     explain: bool,
+    mediapipe: Path | None,
     **options: Any,
 ) -> None:
     """Turn a Model Garden checkpoint into one self-describing model file.
@@ -151,6 +157,10 @@ def command(
         show_skipped(done.skipped)
         show_notes(done.notes)
         card, loss = done.card, done.loss
+    if mediapipe is not None:
+        from maskconver_mobile.converters.backends.tflite.mediapipe import write_mediapipe
+
+        write_mediapipe(output, mediapipe)
     height, width = card.input_size
     size = output.stat().st_size / 1e6
     changes = "" if loss is None else f", changes {loss:.1%} of the pixels"
