@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo picture phone test fast-test lint types check lowest parity results clean
+.PHONY: demo picture phone test fast-test lint types check lowest docs parity results clean
 
 demo: $(VENV)/.convert
 	$(BIN)/maskconver-mobile demo --output out
@@ -40,6 +40,11 @@ lowest:
 	$(VENV)-lowest/bin/pip install --quiet --constraint $(VENV)-lowest/versions.txt .
 	$(VENV)-lowest/bin/python tests/lowest.py try
 
+# The documentation as a site that needs no network.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "out/site/index.html"
+
 parity: $(VENV)/.dev
 	$(BIN)/python tests/parity.py
 
@@ -58,6 +63,10 @@ $(VENV)/.convert: $(SOURCES) | $(VENV)/bin/python
 
 $(VENV)/.adb: $(SOURCES) | $(VENV)/bin/python
 	rm -rf build && $(BIN)/python -m pip install --quiet ".[adb]"
+	touch $@
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet ".[docs]"
 	touch $@
 
 $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
