@@ -1,5 +1,6 @@
 """Checkpoint and YAML in, one model file out."""
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -137,10 +138,15 @@ def _categories(config: ModelConfig, labels: str | Path | None) -> tuple[Categor
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the converter's native logging off the terminal; it shows if the conversion fails."""
+    """Keep the converter's logging off terminal and notebook; what is native shows if the conversion fails."""
     saved = os.dup(2)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
+        import tensorflow as tf
+
+        logger = tf.get_logger()
+        level = logger.level
+        logger.setLevel(logging.ERROR)
         try:
             yield
         except MaskConverError:
@@ -150,5 +156,6 @@ def _quiet() -> Iterator[None]:
             os.write(saved, log.read())
             raise
         finally:
+            logger.setLevel(level)
             os.dup2(saved, 2)
             os.close(saved)
