@@ -142,13 +142,9 @@ def _quiet() -> Iterator[None]:
     saved = os.dup(2)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
-        import tensorflow as tf
-
-        logger = tf.get_logger()
-        level = logger.level
-        logger.setLevel(logging.ERROR)
         try:
-            yield
+            with _errors_only():
+                yield
         except MaskConverError:
             raise
         except Exception:
@@ -156,6 +152,19 @@ def _quiet() -> Iterator[None]:
             os.write(saved, log.read())
             raise
         finally:
-            logger.setLevel(level)
             os.dup2(saved, 2)
             os.close(saved)
+
+
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    """Let TensorFlow's own logger, which writes on notebooks' standard output, tell of errors alone."""
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
