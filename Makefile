@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo picture phone test fast-test lint types check lowest docs parity results clean
+.PHONY: demo picture phone test fast-test lint types check lowest matrix docs parity results clean
 
 demo: $(VENV)/.convert
 	$(BIN)/maskconver-mobile demo --output out
@@ -39,6 +39,10 @@ lowest:
 	$(PYTHON) tests/lowest.py > $(VENV)-lowest/versions.txt
 	$(VENV)-lowest/bin/pip install --quiet --constraint $(VENV)-lowest/versions.txt .
 	$(VENV)-lowest/bin/python tests/lowest.py try
+
+# Every Python that is here, lowest and newest dependencies, without and with extras; takes long.
+matrix:
+	$(PYTHON) tests/matrix.py
 
 # The documentation as a site that needs no network.
 docs: $(VENV)/.docs
