@@ -40,9 +40,9 @@ lowest:
 	$(VENV)-lowest/bin/pip install --quiet --constraint $(VENV)-lowest/versions.txt .
 	$(VENV)-lowest/bin/python tests/lowest.py try
 
-# Every Python that is here, lowest and newest dependencies, without and with extras; takes long.
+# Every Python that is here (PYTHONS="3.10 3.13": these), lowest and newest dependencies, without and with extras; takes long.
 matrix:
-	$(PYTHON) tests/matrix.py
+	$(PYTHON) tests/matrix.py $(PYTHONS)
 
 # The documentation as a site that needs no network.
 docs: $(VENV)/.docs

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from maskconver_mobile.extras import require
+from maskconver_mobile.extras import require, require_quantizer
 from maskconver_mobile.files import refuse_own_input
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ def quantize(
     Raises:
         MaskConverError: anything about the input or the output is not as it should be, or the gate is shut.
     """
-    for extra in ("onnx", "convert") if _path(model).suffix.lower() == ".onnx" else ("quantize",):
-        require(extra, "quantizing")
+    require_quantizer(_path(model).suffix, recipe)
     from contextlib import nullcontext
 
     from maskconver_mobile.converters.quantization.quantize_file import quantize_file

@@ -1,6 +1,6 @@
 """Every Python that is here, with the lowest and newest dependencies, without and with extras; run by `make matrix`.
 
-Each cell is an environment of its own, made of one wheel and removed afterwards. Where a Python has no wheels of the
+Versions as arguments choose among the Pythons. Each cell is an environment of its own, made of one wheel and removed afterwards. Where a Python has no wheels of the
 lowest versions, the cell says so and counts as passed: pip takes newer ones there.
 """
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -21,9 +21,9 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 NO_WHEELS = re.compile(r"No matching distribution found for (\S+)|conflicting dependencies|ResolutionImpossible")
 
 
-def pythons() -> Iterator[tuple[str, str]]:
+def pythons(wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Version and program of each Python on PATH or of pyenv."""
-    for version in PYTHONS:
+    for version in wanted or PYTHONS:
         places = [shutil.which(f"python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
         for place in filter(None, places):
             asked = [str(place), "-c", "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"]
@@ -125,7 +125,7 @@ def main() -> int:
         )
         wheel, constraints = next(work.glob("*.whl")), work / "lowest.txt"
         constraints.write_text(lowest())
-        for (version, python), extras, versions in product(pythons(), ((), EXTRAS), ("newest", "lowest")):
+        for (version, python), extras, versions in product(pythons(sys.argv[1:]), ((), EXTRAS), ("newest", "lowest")):
             folder, start = work / "cell", time.perf_counter()
             said = try_cell(python, wheel, constraints if versions == "lowest" else None, extras, folder)
             shutil.rmtree(folder)
@@ -136,7 +136,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        attempt(sys.argv[1] == "with")
+    if sys.argv[1:2] == ["try"]:
+        attempt(len(sys.argv) > 2)
     else:
         sys.exit(main())
