@@ -1,7 +1,8 @@
 """Every Python that is here, with the lowest and newest dependencies, without and with extras; run by `make matrix`.
 
-Versions as arguments choose among the Pythons. Each cell is an environment of its own, made of one wheel and removed afterwards. Where a Python has no wheels of the
-lowest versions, the cell says so and counts as passed: pip takes newer ones there.
+Versions as arguments choose among the Pythons. Each cell is an environment of its own, made of one wheel and removed
+afterwards. Where a Python has no wheels of the lowest versions, the cell says so and counts as passed: pip takes newer
+ones there.
 """
 
 import re
