@@ -8,7 +8,7 @@ const DEMO = fileURLToPath(new URL("../../", import.meta.url));
 test("a host without headers: the page isolates itself and has threads", async ({ page, plainDemo }) => {
   await page.goto(plainDemo);
   const labels = await segmentLabels(page);
-  expect(labels.length).toBe(3);
+  expect(labels.length).toBe(5);
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
   await expect(page.locator("#got")).toContainText(/CPU, [2-4] threads\./);
 });
