@@ -126,7 +126,7 @@ def main() -> int:
         )
         wheel, constraints = next(work.glob("*.whl")), work / "lowest.txt"
         constraints.write_text(lowest())
-        for (version, python), extras, versions in product(pythons(sys.argv[1:]), ((), EXTRAS), ("newest", "lowest")):
+        for extras, (version, python), versions in product(((), EXTRAS), pythons(sys.argv[1:]), ("newest", "lowest")):
             folder, start = work / "cell", time.perf_counter()
             said = try_cell(python, wheel, constraints if versions == "lowest" else None, extras, folder)
             shutil.rmtree(folder)
