@@ -55,7 +55,7 @@ def _here(output: Path) -> None:
     from maskconver_mobile.files import write_atomically
     from maskconver_mobile.inference.batch import overlay_path, segment_files
     from maskconver_mobile.inference.gallery import contact_sheet, gallery_page
-    from maskconver_mobile.inference.png import encode_png
+    from maskconver_mobile.inference.image import encode_png
     from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
     model = _convert(output / DEFAULT_MODEL.name) or DEFAULT_MODEL

@@ -12,9 +12,9 @@ from typing import Any
 from maskconver_mobile.card import Category
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import distinct_names, read_json, write_atomically
+from maskconver_mobile.inference.image import encode_png
 from maskconver_mobile.inference.image_file import images_in
 from maskconver_mobile.inference.image_output import encode_image
-from maskconver_mobile.inference.png import encode_png
 from maskconver_mobile.result import PanopticResult
 from maskconver_mobile.segmenter import Segmenter
 

@@ -199,6 +199,21 @@ def restore(map_: NDArray[Any], letterbox: Letterbox) -> NDArray[Any]:
     return map_
 
 
+def encode_png(image: Pixels) -> bytes:
+    """An RGB image [h, w, 3] as PNG. OpenCV writes a tenth more than Pillow, four times as fast.
+
+    Raises:
+        MaskConverError: it is too large for the format.
+    """
+    try:
+        ok, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        ok = False
+    if not ok:
+        raise MaskConverError(f"a PNG of {image.shape[1]}x{image.shape[0]} pixels cannot be encoded")
+    return encoded.tobytes()
+
+
 def _from_path(path: str, upright: bool) -> Pixels:
     path = os.path.expanduser(path)
     if os.path.isdir(path):

@@ -7,8 +7,7 @@ import cv2
 from PIL import Image
 
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.inference.image import Pixels
-from maskconver_mobile.inference.png import encode_png
+from maskconver_mobile.inference.image import Pixels, encode_png
 
 FORMATS = {
     ".png": "PNG",

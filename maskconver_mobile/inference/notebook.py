@@ -9,8 +9,7 @@ import cv2
 from PIL import Image
 
 from maskconver_mobile.inference.drawing import segment_colors
-from maskconver_mobile.inference.image import Pixels
-from maskconver_mobile.inference.png import encode_png
+from maskconver_mobile.inference.image import Pixels, encode_png
 
 if TYPE_CHECKING:
     from maskconver_mobile.result import PanopticResult
