@@ -4,10 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo phone test fast-test lint types check lowest parity results clean
+.PHONY: demo picture phone test fast-test lint types check lowest matrix docs parity results clean
 
 demo: $(VENV)/.convert
 	$(BIN)/maskconver-mobile demo --output out
+
+# The README's picture.
+picture: demo
+	$(BIN)/python -c "from PIL import Image; Image.open('out/contact_sheet.png').save('docs/demo.jpg', quality=80)"
 
 # The live view on a cabled phone. APK=PATH takes a ready app, otherwise it is built.
 phone: $(VENV)/.adb $(if $(APK),,android)
@@ -36,6 +40,15 @@ lowest:
 	$(VENV)-lowest/bin/pip install --quiet --constraint $(VENV)-lowest/versions.txt .
 	$(VENV)-lowest/bin/python tests/lowest.py try
 
+# Every Python that is here (PYTHONS="3.10 3.13": these), lowest and newest dependencies, without and with extras; takes long.
+matrix:
+	$(PYTHON) tests/matrix.py $(PYTHONS)
+
+# The documentation as a site that needs no network.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "out/site/index.html"
+
 parity: $(VENV)/.dev
 	$(BIN)/python tests/parity.py
 
@@ -54,6 +67,10 @@ $(VENV)/.convert: $(SOURCES) | $(VENV)/bin/python
 
 $(VENV)/.adb: $(SOURCES) | $(VENV)/bin/python
 	rm -rf build && $(BIN)/python -m pip install --quiet ".[adb]"
+	touch $@
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet ".[docs]"
 	touch $@
 
 $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python

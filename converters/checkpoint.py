@@ -1,11 +1,12 @@
 """A TF2 object checkpoint as named arrays, resolved through its object graph rather than by key."""
 
 import hashlib
+import re
 from collections import deque
 from collections.abc import Callable
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,10 @@ from maskconver_mobile.errors import MaskConverError
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 MODEL_CHILDREN = {"backbone", "decoder", "class_head", "embedding_head", "per_pixel_embeddings_head", "mlp"}
 MAX_VALUES = 1 << 28
+MAX_STATE_BYTES = 1 << 20
+
+Averages = Literal["auto", "raw", "ema"]
+"""Which weights of a trainer's checkpoint: `ema` its moving averages, `auto` those where all of a model has them."""
 
 
 class Weights:
@@ -23,12 +28,16 @@ class Weights:
     Attributes:
         origin: the checkpoint's prefix, for messages and the model card.
         sha256: digest of the checkpoint's data files.
+        kind: in words, which of the weights in the checkpoint they are; empty where there is one kind.
     """
 
-    def __init__(self, lookup: Callable[[str], NDArray[Any] | None], origin: str = "weights", sha256: str = "") -> None:
+    def __init__(
+        self, lookup: Callable[[str], NDArray[Any] | None], origin: str = "weights", sha256: str = "", kind: str = ""
+    ) -> None:
         self._lookup = lookup
         self.origin = origin
         self.sha256 = sha256
+        self.kind = kind
 
     def __call__(self, path: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """The float32 array at `path`, which must have this shape.
@@ -44,6 +53,8 @@ class Weights:
             raise MaskConverError(
                 f"{self.origin}: variable {path} has shape {list(array.shape)}, wanted {list(shape)}; {mismatch}"
             )
+        if array.dtype.name == "bfloat16":
+            array = array.astype(np.float32)
         if array.dtype.kind != "f":
             raise MaskConverError(f"{self.origin}: variable {path} holds {array.dtype}, not numbers; {mismatch}")
         values = np.ascontiguousarray(array, np.float32)
@@ -52,18 +63,26 @@ class Weights:
         return values
 
 
-def read_checkpoint(path: str | Path) -> Weights:
+def read_checkpoint(path: str | Path, averages: Averages = "auto") -> Weights:
     """Open the model in a checkpoint.
 
     Accepts a trainer checkpoint, an averaged one, `tf.train.Checkpoint(model=...)` with or without further roots, and
     the variables of an exported SavedModel.
 
+    A trainer that keeps moving averages stores them beside the variables, as `average` slots of its optimizer. In
+    `average_weights-N` and `best_ckpt-N`, which it writes too, both have changed places: the variables are averages.
+
     Args:
         path: the prefix, its `.index` file, or a directory (its latest checkpoint, or a SavedModel's variables).
+        averages: `raw` takes the trained weights and `ema` their moving averages; `auto` takes the averages where all
+            trained variables of the model have one, and else the variables as they are stored.
 
     Raises:
-        MaskConverError: nothing is there, the files are damaged, or they hold no MaskConver model.
+        MaskConverError: nothing is there, the files are damaged, or they hold no MaskConver model; or no averages, or
+            no raw weights, where those are asked for.
     """
+    if averages not in get_args(Averages):
+        raise MaskConverError(f"weights {averages!r}: expected one of {', '.join(get_args(Averages))}")
     import tensorflow as tf
 
     prefix = _find_prefix(Path(path))
@@ -86,14 +105,37 @@ def read_checkpoint(path: str | Path) -> Weights:
             f"its top-level objects are: {', '.join(graph.top_level) or 'none'}"
         )
 
+    slots, kind = _choose_slots(graph, prefix, averages)
+
     def lookup(variable: str) -> NDArray[Any] | None:
-        key = guarded(lambda: graph.key(variable))
+        key = guarded(lambda: graph.key(variable, slots))
         if key is None or key not in shapes or int(np.prod(shapes[key])) > MAX_VALUES:
             return None
         array: NDArray[Any] = np.asarray(guarded(lambda: reader.get_tensor(key)))
         return array
 
-    return Weights(lookup, str(prefix), _digest(prefix))
+    return Weights(lookup, str(prefix), _digest(prefix), kind)
+
+
+def _choose_slots(graph: "_ObjectGraph", prefix: Path, averages: Averages) -> tuple[bool, str]:
+    """Whether to read the `average` slots, and which weights those are that will be read, in words."""
+    have, lack = graph.averaged()
+    if not have:
+        if averages == "ema":
+            raise MaskConverError(f"{prefix}: holds no moving averages; leave --weights ema away")
+        return False, ""
+    swapped = prefix.name.startswith(("average_weights-", "best_ckpt-"))
+    wanted = averages if averages != "auto" else "raw" if lack and not swapped else "ema"
+    slots = (wanted == "raw") if swapped else (wanted == "ema")
+    if slots and lack:
+        what = "the raw weights" if swapped else "moving averages"
+        raise MaskConverError(
+            f"{prefix}: holds {what} of {len(have)} variables and not of {len(lack)}, such as {lack[0]}; "
+            f"take --weights {'ema' if swapped else 'raw'}"
+        )
+    if wanted == "ema":
+        return slots, "its moving averages"
+    return slots, "its raw weights" + (f"; averages are stored of {len(have)} variables only" if lack else "")
 
 
 class _ObjectGraph:
@@ -105,6 +147,11 @@ class _ObjectGraph:
         self._nodes = TrackableObjectGraph.FromString(serialized).nodes
         self._children = [{child.local_name: child.node_id for child in node.children} for node in self._nodes]
         self.top_level = sorted(self._children[0])[:10] if self._children else []
+        slots = [slot for node in self._nodes for slot in node.slot_variables]
+        self._trained = {slot.original_variable_node_id for slot in slots}
+        self._averages = {
+            slot.original_variable_node_id: slot.slot_variable_node_id for slot in slots if slot.slot_name == "average"
+        }
         self.model = self._find_model()
 
     def _find_model(self) -> int | None:
@@ -119,14 +166,34 @@ class _ObjectGraph:
             pending.extend(fresh)
         return None
 
-    def key(self, path: str) -> str | None:
+    def key(self, path: str, slots: bool = False) -> str | None:
+        """Where the values of a variable are, or where there are any, those of its average."""
         node = self.model
         for name in path.split("/"):
             node = None if node is None else self._children[node].get(name)
-        if node is None:
-            return None
+        return None if node is None else self._value(self._averages.get(node, node) if slots else node)
+
+    def _value(self, node: int) -> str | None:
         attributes = self._nodes[node].attributes
         return next((a.checkpoint_key for a in attributes if a.name == "VARIABLE_VALUE"), None)
+
+    def averaged(self) -> tuple[list[str], list[str]]:
+        """The keys of the model's trained variables that have an average, and of those that have none.
+
+        Trained is what an optimizer keeps something of: frozen variables and statistics of batch norms are not.
+        """
+        seen = {self.model or 0}
+        pending, have, lack = deque(seen), list[str](), list[str]()
+        while pending:
+            for name, child in self._children[pending.popleft()].items():
+                if child in seen or name in ("optimizer", "_optimizer"):
+                    continue
+                seen.add(child)
+                pending.append(child)
+                key = self._value(child)
+                if key is not None and child in self._trained and not name.startswith("moving_"):
+                    (have if child in self._averages else lack).append(key.partition("/.ATTRIBUTES")[0])
+        return have, lack
 
 
 def _find_prefix(path: Path) -> Path:
@@ -145,22 +212,35 @@ def _find_prefix(path: Path) -> Path:
 
 
 def _latest(folder: Path) -> Path:
-    """What the folder's `checkpoint` file names, else its newest index file, else a SavedModel's variables."""
-    import tensorflow as tf
+    """What the `checkpoint` file names if it is there, else the highest number, else a SavedModel's variables.
 
-    try:
-        named = tf.train.latest_checkpoint(str(folder))
-    except Exception as error:  # TensorFlow raises its own types, and those of the text in the file
-        raise MaskConverError(f"{folder / 'checkpoint'}: is damaged; give the checkpoint's prefix") from error
-    if named is not None:
-        # A folder that was copied names the place that it came from: what it holds itself is meant.
-        own = folder / Path(named).name
-        return _find_prefix(own if own.with_name(f"{own.name}.index").is_file() else Path(named))
-    indices = sorted(folder.glob("*.index"), key=lambda p: (p.stat().st_mtime_ns, p.name))
+    A folder that was copied names the place that it came from: what it holds itself is meant.
+    """
+    named = _named(folder / "checkpoint")
+    if named is not None and (folder / f"{named}.index").is_file():
+        return _find_prefix(folder / named)
+    prefixes = [path.with_suffix("") for path in folder.glob("*.index")]
     saved_model = folder / "variables" / "variables.index"
-    if not indices and not saved_model.is_file():
+    if not prefixes and saved_model.is_file():
+        return _find_prefix(saved_model)
+    if not prefixes:
         raise MaskConverError(f"{folder}: no checkpoint in this folder (no .index file); give the checkpoint's prefix")
-    return _find_prefix(indices[-1] if indices else saved_model)
+    whole = [prefix for prefix in prefixes if _shards(prefix)] or prefixes
+    return _find_prefix(max(whole, key=lambda prefix: (_number(prefix), prefix.name)))
+
+
+def _named(state: Path) -> str | None:
+    """The name in a trainer's `checkpoint` file without its folder, which may be one of Windows."""
+    if not state.is_file() or state.stat().st_size > MAX_STATE_BYTES:
+        return None
+    text = state.read_bytes().decode(errors="replace")
+    match = re.search(r'^\s*model_checkpoint_path:\s*"([^"\n]+)"', text, re.MULTILINE)
+    return re.split(r"[/\\]", match[1])[-1] if match else None
+
+
+def _number(prefix: Path) -> int:
+    match = re.search(r"\d{1,18}$", prefix.name)
+    return int(match[0]) if match else -1
 
 
 def _shards(prefix: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Checkpoint and YAML in, one model file out."""
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import cast, get_args
 
 from maskconver_mobile.card import Category, ModelCard
 from maskconver_mobile.converters.backends.registry import backend_of
-from maskconver_mobile.converters.checkpoint import read_checkpoint
+from maskconver_mobile.converters.checkpoint import Averages, read_checkpoint
 from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import ModelConfig, read_config
 from maskconver_mobile.converters.describe import make_card
@@ -35,6 +36,7 @@ def convert(
     input_size: tuple[int, int] | None = None,
     labels: str | Path | None = None,
     drop_unlabelled: bool = False,
+    weights: Averages = "auto",
     half_precision: bool | None = None,
 ) -> ModelCard:
     """Write one self-describing .tflite, .onnx or .ort file.
@@ -53,6 +55,8 @@ def convert(
             classes: COCO, or of semantic models PASCAL VOC and Cityscapes.
         drop_unlabelled: do not compute the classes that the label set does not name. Exact for the others, whose
             proposals no longer compete with those.
+        weights: of a trainer's checkpoint with moving averages: `raw`, `ema`, or `auto`, the averages where all of the
+            model has them. The card's `source` says which.
         half_precision: whether the file permits processors to compute in float16; the graph is written so that it may.
             If not given, .tflite files of single-scale networks and level masks or panoptic do. Other formats and
             target reference cannot.
@@ -86,11 +90,11 @@ def convert(
 
     backend = backend_of(output)
     with _quiet():
-        weights, stored = read_checkpoint(checkpoint), cast(Precision, precision)
-        graph, passes = compile_graph(settings, weights, spec, backend.pipeline)
-        card = make_card(settings, weights, spec, precision, output.stem, categories, half_precision, passes)
+        read, stored = read_checkpoint(checkpoint, weights), cast(Precision, precision)
+        graph, passes = compile_graph(settings, read, spec, backend.pipeline)
+        card = make_card(settings, read, spec, precision, output.stem, categories, half_precision, passes)
         card = backend.sign(card)
-        content = backend.write(graph, spec, stored, card, settings, weights)
+        content = backend.write(graph, spec, stored, card, settings, read)
     write_atomically(output, content)
     return card
 
@@ -134,12 +138,13 @@ def _categories(config: ModelConfig, labels: str | Path | None) -> tuple[Categor
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the converter's native logging off the terminal; it shows if the conversion fails."""
+    """Keep the converter's logging off terminal and notebook; what is native shows if the conversion fails."""
     saved = os.dup(2)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         try:
-            yield
+            with _errors_only():
+                yield
         except MaskConverError:
             raise
         except Exception:
@@ -149,3 +154,17 @@ def _quiet() -> Iterator[None]:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    """Let TensorFlow's own logger, which writes on notebooks' standard output, tell of errors alone."""
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -49,6 +49,7 @@ def make_card(
         source={
             "checkpoint": Path(weights.origin).name,
             "sha256": weights.sha256,
+            **({"weights": weights.kind} if weights.kind else {}),
             "experiment": config.experiment,
             "experiment_reason": config.experiment_reason,
         },

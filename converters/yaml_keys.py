@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,51 @@ def read_yaml(path: Path) -> "Keys":
         raise MaskConverError(f"{path}: is not valid YAML ({reason[:200]})") from error
     if not isinstance(document, Mapping):
         raise MaskConverError(f"{path}: holds no mapping; expected a Model Garden YAML with the key task.model")
+    task = document.get("task")
+    _refuse_tags(path, task.get("model") if isinstance(task, Mapping) else task)
     return Keys(path, document, text.split("\n", 1)[0])
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads `1e-3` as a number, as Model Garden's own loader does."""
+@dataclass(frozen=True)
+class Unread:
+    """Stands where a tag asks for an object, which is never made."""
 
+    tag: str
+    line: int
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `1e-3` as a number and Python's tuples as lists, as Model Garden's own loader does."""
+
+    def tuple(self, node: yaml.Node) -> list[Any]:
+        """A tuple, as a list."""
+        return list(self.construct_sequence(node, deep=True)) if isinstance(node, yaml.SequenceNode) else []
+
+    def unread(self, suffix: str, node: yaml.Node) -> Unread:
+        """A node with a tag that is not read."""
+        return Unread(node.tag, node.start_mark.line + 1)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:python/tuple", _Loader.tuple)
+_Loader.add_multi_constructor("", _Loader.unread)
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+"),
     list("-+0123456789."),
 )
+
+
+def _refuse_tags(path: Path, value: object) -> None:
+    """Refuse tags of objects where values are read; elsewhere they do not matter."""
+    seen, pending = set[int](), [value]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, Unread):
+            raise MaskConverError(f"{path}: line {one.line}: task.model holds an object ({one.tag}); write its values")
+        if id(one) not in seen and isinstance(one, (Mapping, list)):  # an alias may stand in itself
+            seen.add(id(one))
+            pending.extend(one.values() if isinstance(one, Mapping) else one)
 
 
 def _place(error: yaml.MarkedYAMLError, text: str) -> str:

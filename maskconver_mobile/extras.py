@@ -34,6 +34,19 @@ def missing_modules(extra: str) -> list[str]:
     return [PACKAGES.get(name, name) for name in EXTRAS[extra] if find_spec(name) is None]
 
 
+def require_quantizer(suffix: str, recipe: str) -> None:
+    """Refuse to quantize files of a suffix by a recipe without the extras for it.
+
+    Raises:
+        MaskConverError: a package is not installed.
+    """
+    if suffix.lower() in (".onnx", ".ort"):
+        require("onnx", f"quantizing {suffix} files")
+        require("convert", "quantizing")
+    else:
+        require("convert" if recipe == "float16" else "quantize", "quantizing")
+
+
 def require(extra: str, what: str) -> None:
     """Refuse to go on without an extra.
 

@@ -4,9 +4,9 @@ import datetime
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from maskconver_mobile.extras import require
+from maskconver_mobile.extras import require, require_quantizer
 from maskconver_mobile.files import refuse_own_input
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def convert(
     input_size: tuple[int, int] | None = None,
     labels: PathLike | None = None,
     drop_unlabelled: bool = False,
+    experiment: str | None = None,
+    weights: Literal["auto", "raw", "ema"] = "auto",
 ) -> "ModelCard":
     """Turn a Model Garden checkpoint into one self-describing .tflite, .onnx or .ort file.
 
@@ -49,6 +51,9 @@ def convert(
         input_size: (height, width) instead of the configuration's.
         labels: JSON in the COCO panoptic format; COCO's own names for COCO's class count if not given.
         drop_unlabelled: do not compute the classes that the label set does not name.
+        experiment: of Model Garden, such as `maskconver_seg_pascal`; what the YAML shows if not given.
+        weights: of a trainer's checkpoint: `raw` as trained, `ema` their moving averages, `auto` the averages where all
+            of the model has them.
 
     Returns:
         The card that stands in the file.
@@ -71,6 +76,8 @@ def convert(
         input_size=input_size,
         labels=None if labels is None else _path(labels),
         drop_unlabelled=drop_unlabelled,
+        experiment=experiment,
+        weights=weights,
     )
 
 
@@ -102,8 +109,7 @@ def quantize(
     Raises:
         MaskConverError: anything about the input or the output is not as it should be, or the gate is shut.
     """
-    for extra in ("onnx", "convert") if _path(model).suffix.lower() == ".onnx" else ("quantize",):
-        require(extra, "quantizing")
+    require_quantizer(_path(model).suffix, recipe)
     from contextlib import nullcontext
 
     from maskconver_mobile.converters.quantization.quantize_file import quantize_file

@@ -17,6 +17,8 @@ Tensor = NDArray[np.generic]
 Sample = NDArray[np.float32]
 Ranges = dict[str, tuple[float, float]]
 
+FEW = 8
+FLAT = 4.0
 SAMPLES = 1 << 17
 GOLDEN_RATIO = (1 + 5**0.5) / 2
 SMALLEST = 1e-4
@@ -26,10 +28,28 @@ PARTS = np.linspace(1.0, 0.3, 29).tolist()
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Input tensors [1, H, W, 3] of the model's own type, and the images that could not be read, with the reason."""
+    """Images as a model takes them.
+
+    Attributes:
+        inputs: tensors [1, H, W, 3] of the model's own type.
+        skipped: the images that could not be read, with the reason.
+        flat: how many of them show next to nothing: their levels deviate by less than 4 of 255.
+    """
 
     inputs: tuple[Tensor, ...]
     skipped: tuple[tuple[Path, str], ...]
+    flat: int = 0
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why these images may tell too little of what a model will see; empty where nothing speaks against them."""
+        found, count = [], len(self.inputs)
+        different = len({hash(image.tobytes()) for image in self.inputs})
+        if 0 < different < FEW:
+            found.append(f"{different} different calibration images tell little; give {FEW} or more")
+        if self.flat > count / 2:
+            found.append(f"{self.flat} of {count} calibration images show next to nothing; give some as in later use")
+        return tuple(found)
 
 
 def choose_images(folder: Path, count: int) -> list[Path]:
@@ -59,17 +79,19 @@ def read_calibration(
     Raises:
         MaskConverError: none of the images can be read.
     """
-    inputs, skipped = [], []
+    inputs, skipped, flat = [], [], 0
     for path in images:
         try:
-            inputs.append(preprocess(load_image(path), card)[0])
+            image = load_image(path)
+            inputs.append(preprocess(image, card)[0])
+            flat += float(image.std()) < FLAT
         except MaskConverError as error:
             skipped.append((path, str(error)))
         on_image()
     if not inputs:
         reason = skipped[0][1] if skipped else "there are none"
         raise MaskConverError(f"none of {len(images)} calibration images can be read (first: {reason})")
-    return CalibrationSet(tuple(inputs), tuple(skipped))
+    return CalibrationSet(tuple(inputs), tuple(skipped), flat)
 
 
 class Samples(dict[str, list[Sample]]):

@@ -23,6 +23,7 @@ from maskconver_mobile.inference.batch import find_images
 from maskconver_mobile.segmenter import Segmenter
 
 NUM_CALIBRATION = 64
+NUM_CHECKED = 16
 MAX_LOSS = 0.07
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
@@ -41,12 +42,15 @@ class Quantized:
     Attributes:
         card: the card in the file.
         skipped: calibration images that could not be read, with the reason.
-        loss: share of the gate images' pixels whose category changed; None without a gate.
+        loss: share of the pixels whose category changed, of the gate's images, or without a gate of up to 16 images of
+            the calibration; None where there are none.
+        notes: why the calibration may have told too little, in words.
     """
 
     card: ModelCard
     skipped: tuple[tuple[Path, str], ...]
     loss: float | None
+    notes: tuple[str, ...] = ()
 
 
 def quantize_file(
@@ -83,6 +87,7 @@ def quantize_file(
     target = backend_of(output)
     target.check_recipe(chosen, output)
     images = find_images([str(gate)]) if gate is not None else []
+    calibrated = () if images else _choose(recipe, calibration, num_calibration)[:NUM_CHECKED]
     data = _read(card, recipe, calibration, num_calibration, progress)
     with progress("Calibrating", chosen.passes * len(data.inputs)) as advance:
         quantized, written = target.quantize(
@@ -91,14 +96,14 @@ def quantize_file(
     loss = None
     with replacing(output) as temporary:
         temporary.write_bytes(quantized)
-        if images:
-            loss = measure_loss(model, temporary, images, progress)
-            if loss > max_loss:
+        if images or calibrated:
+            loss = measure_loss(model, temporary, images or calibrated, progress)
+            if images and loss > max_loss:
                 raise MaskConverError(
                     f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, "
                     f"more than {max_loss:.1%}; keep layers float (--keep-float, --analyse) or choose another recipe"
                 )
-    return Quantized(written, data.skipped, loss)
+    return Quantized(written, data.skipped, loss, data.doubts)
 
 
 def convert_quantized(

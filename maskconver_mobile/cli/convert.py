@@ -83,6 +83,18 @@ EXPERIMENTS = (
 )
 @calibration_options
 @click.option("--labels", type=click.Path(path_type=Path), help="Category names, JSON in the COCO panoptic format.")
+@click.option(
+    "--weights",
+    type=click.Choice(["auto", "raw", "ema"]),
+    default="auto",
+    show_default=True,
+    help="Of a trainer's checkpoint: as trained, or their moving averages; auto: averages where all have one.",
+)
+@click.option(
+    "--mediapipe",
+    type=click.Path(path_type=Path),
+    help="Write the categories also as a .tflite file for MediaPipe's ImageSegmenter; level panoptic, target gpu.",
+)
 @click.option("--explain", is_flag=True, help="Print what each rewrite of the graph did.")
 @click.option("--drop-unlabelled", is_flag=True, help="Leave out the classes that the label set does not name.")
 def command(
@@ -98,6 +110,7 @@ def command(
     gate: Path | None,
     max_loss: float,
     explain: bool,
+    mediapipe: Path | None,
     **options: Any,
 ) -> None:
     """Turn a Model Garden checkpoint into one self-describing model file.
@@ -108,15 +121,17 @@ def command(
         --quantize int8 --calibration photos
     """
     _require_converter(options["output"])
-    from maskconver_mobile.cli.progress import progress, show_skipped
+    from maskconver_mobile.cli.progress import progress, show_notes, show_skipped
     from maskconver_mobile.cli.terminal import PlainConsole
     from maskconver_mobile.converters.convert import convert
     from maskconver_mobile.converters.spec import GraphSpec
+    from maskconver_mobile.text import printable
 
     input_type = input_type or ("uint8" if quantize == "int8" else "pixels")
     options["half_precision"] = None if half_precision is None else half_precision == "allow"
     spec = GraphSpec(level=level, target=target, input_type=input_type, output_size=output_size)
     output: Path = options["output"]
+    loss = None
     if quantize in ("none", "float16"):
         without = ("calibration", "num_calibration", "keep_float", "gate", "max_loss")
         refuse(without, "needs --quantize dynamic, int8 or int16x8")
@@ -140,10 +155,20 @@ def command(
             **options,
         )
         show_skipped(done.skipped)
-        card = done.card
+        show_notes(done.notes)
+        card, loss = done.card, done.loss
+    if mediapipe is not None:
+        from maskconver_mobile.converters.backends.tflite.mediapipe import write_mediapipe
+
+        write_mediapipe(output, mediapipe)
     height, width = card.input_size
     size = output.stat().st_size / 1e6
-    click.echo(f"{output}  {size:.1f} MB  {card.recipe}, {height}x{width} {card.input_type}, level {card.level}")
+    changes = "" if loss is None else f", changes {loss:.1%} of the pixels"
+    click.echo(
+        f"{output}  {size:.1f} MB  {card.recipe}, {height}x{width} {card.input_type}, level {card.level}{changes}"
+    )
+    weights = f", {card.source['weights']}" if "weights" in card.source else ""
+    click.echo(f"weights of {printable(card.source['checkpoint'])}{weights}")
     click.echo(f"read as {card.source['experiment']}: {card.source['experiment_reason']}")
     if explain:
         from maskconver_mobile.cli.passes import show_passes

@@ -11,6 +11,15 @@ from maskconver_mobile.errors import MaskConverError
 CHECKPOINT = Path("maskconver_mobile/demo/maskconver_256_demo")
 """Below the clone; far too large for the package."""
 
+TITLE = "maskconver-mobile: the demo model on its photographs"
+NOTE = "These are training images of the demo model. On 50 unseen COCO images it reaches a PQ of 4.5."
+ELSEWHERE = (
+    "It shows the machinery; the published MaskConver models reach 29.7 (256x256) and 37.2 (640x640) on COCO val2017. "
+    "Photographs: NASA, SpaceX and the U.S. Navy (public domain); Lav Varshney, Stéfan van der Walt and "
+    "Rachel Michetti (CC0); china.jpg by danielbuechele and flower.jpg by vultilion (CC BY 2.0, "
+    "https://creativecommons.org/licenses/by/2.0/; saved again as JPEG)."
+)
+
 
 @click.command()
 @click.option(
@@ -23,10 +32,10 @@ CHECKPOINT = Path("maskconver_mobile/demo/maskconver_256_demo")
 )
 @click.option("--model", type=click.Path(path_type=Path), help="A .tflite file to open in the app.")
 def command(output: Path, adb: bool, serial: str | None, app: Path | None, model: Path | None) -> None:
-    """Convert the demo checkpoint, segment a photograph, write the overlay and print the segments.
+    """Convert the demo checkpoint, segment the nine bundled photographs, and write them as a picture and as a page.
 
-    The checkpoint lies in a clone of the repository; elsewhere, or without TensorFlow, the bundled model is used. With
-    --adb, install the app on a cabled phone and open its live view.
+    The photographs are training images of that model. The checkpoint lies in a clone of the repository; elsewhere, or
+    without TensorFlow, the bundled model is used. With --adb, install the app on a cabled phone and open its live view.
     """
     if adb:
         refuse(("output",), "is for this machine; leave --adb out")
@@ -39,19 +48,30 @@ def command(output: Path, adb: bool, serial: str | None, app: Path | None, model
 
 
 def _here(output: Path) -> None:
-    from maskconver_mobile.cli.segment import show_segments
+    from maskconver_mobile.benchmarks.photos import find_photos
+    from maskconver_mobile.cli.progress import progress
+    from maskconver_mobile.cli.segment import summary
     from maskconver_mobile.cli.terminal import without_chatter
-    from maskconver_mobile.inference.batch import segment_files
+    from maskconver_mobile.files import write_atomically
+    from maskconver_mobile.inference.batch import overlay_path, segment_files
+    from maskconver_mobile.inference.gallery import contact_sheet, gallery_page
+    from maskconver_mobile.inference.image import encode_png
     from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
     model = _convert(output / DEFAULT_MODEL.name) or DEFAULT_MODEL
-    photo = DEFAULT_MODEL.with_name("astronaut.jpg")
-    with without_chatter():
-        for path, done in segment_files(Segmenter(model), [photo], output):
+    photos, results = find_photos(), []
+    with without_chatter(), progress("Segmenting", len(photos)) as advance:
+        for path, done in segment_files(Segmenter(model), photos, output):
             if isinstance(done, Exception):
                 raise done
-            show_segments(path, done.result)
-    click.echo(f"Overlay: {output / photo.stem}_overlay.png")
+            results.append((path.name, done.result))
+            advance()
+    for name, result in results:
+        click.echo(summary(Path(name), result, overlay_path(output, Path(name).stem)))
+    sheet, page = output / "contact_sheet.png", output / "index.html"
+    write_atomically(sheet, encode_png(contact_sheet([result for _, result in results], NOTE)))
+    write_atomically(page, gallery_page(results, TITLE, f"{NOTE} {ELSEWHERE}").encode())
+    click.echo(f"{NOTE}\nAll in one picture: {sheet}; in a browser: {page}")
 
 
 def _convert(model: Path) -> Path | None:

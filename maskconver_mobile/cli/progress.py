@@ -43,3 +43,11 @@ def show_skipped(skipped: Sequence[tuple[Path, str]]) -> None:
         say(f"skipped: {reason}")
     if skipped:
         say(f"skipped {len(skipped)} calibration images")
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """What a person should know of a calibration."""
+    from maskconver_mobile.cli.terminal import say
+
+    for note in notes:
+        say(f"note: {note}")

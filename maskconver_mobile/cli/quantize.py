@@ -36,11 +36,14 @@ def command(
     maskconver-mobile quantize model.tflite --recipe int8 --calibration photos --output model_int8.tflite
     maskconver-mobile quantize model.tflite --recipe int8 --calibration photos --analyse
     """
-    from maskconver_mobile.cli.progress import progress, show_skipped
+    from maskconver_mobile.extras import require_quantizer
+
+    check_calibration(recipe)
+    require_quantizer(model.suffix, recipe)
+    from maskconver_mobile.cli.progress import progress, show_notes, show_skipped
     from maskconver_mobile.converters.quantization.quantize_file import analyse_file, quantize_file
     from maskconver_mobile.files import refuse_own_input
 
-    check_calibration(recipe)
     if analyse:
         refuse(("output", "keep_float", "gate", "max_loss"), "is for writing a model; leave --analyse out")
         report, data = analyse_file(
@@ -64,6 +67,7 @@ def command(
         progress=progress,
     )
     show_skipped(done.skipped)
+    show_notes(done.notes)
     loss = "" if done.loss is None else f", changes {done.loss:.1%} of the pixels"
     share = output.stat().st_size / model.stat().st_size
     click.echo(f"{output}  {output.stat().st_size / 1e6:.1f} MB ({share:.0%})  {done.card.recipe}{loss}")

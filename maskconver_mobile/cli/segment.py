@@ -116,7 +116,7 @@ def _one(
     if json_file is not None:
         write_json(json_file, _line(path, annotation, result))
     if not options["quiet"] and STDOUT not in (output, json_file):
-        click.echo(_summary(path, result, overlay_path(output, path.stem, suffix) if suffix else output))
+        click.echo(summary(path, result, overlay_path(output, path.stem, suffix) if suffix else output))
     return 0
 
 
@@ -155,7 +155,7 @@ def _all(
     if not options["quiet"] and json_file != STDOUT and (last or not failed):
         if len(paths) == 1 and last is not None:
             place = batch.overlay_path(output, names[last[0]], suffix) if suffix else output
-            click.echo(_summary(*last, place))
+            click.echo(summary(*last, place))
         else:
             count, seconds = len(left) - failed, perf_counter() - start
             before = f", {len(paths) - len(left)} were done before" if earlier else ""
@@ -171,7 +171,7 @@ def _line(path: Path, annotation: dict[str, Any], result: "PanopticResult") -> s
     return json.dumps({"image": str(path), **annotation, "timings_ms": result.timings_ms})
 
 
-def _summary(path: Path, result: "PanopticResult", place: Path) -> str:
+def summary(path: Path, result: "PanopticResult", place: Path) -> str:
     """What is in one image, and where its results are."""
     from maskconver_mobile.text import printable
 

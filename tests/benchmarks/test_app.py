@@ -30,9 +30,9 @@ def test_every_timing_of_every_photograph_comes_back(phone: Phone, tmp_path: Pat
     assert not any("screen" in warning for warning in machine.warnings)
     assert (result.runner, result.runtime, result.runtime_version) == ("app", "tflite", "2.16.1")
     assert [photo.photo for photo in result.photos][:2] == ["astronaut.jpg", "apollo11_crew.jpg"]
-    assert len(result.samples_ms) == 14
-    assert [photo.samples_ms for photo in result.photos] == [pytest.approx((10 + i, 10.01 + i)) for i in range(7)]
-    assert (result.invoke.count, result.invoke.p50 is not None, result.accelerator) == (14, True, "gpu")
+    assert len(result.samples_ms) == 18
+    assert [photo.samples_ms for photo in result.photos] == [pytest.approx((10 + i, 10.01 + i)) for i in range(9)]
+    assert (result.invoke.count, result.invoke.p50 is not None, result.accelerator) == (18, True, "gpu")
     assert result.stages["decode"].p50 == 1.5
     assert result.conditions["before"]["battery_celsius"] == 29.5
     assert ("thermal_status" in result.conditions["after"]) == (android >= 10)
@@ -63,7 +63,7 @@ def test_models_are_pushed_once_and_inputs_go(phone: Phone, tmp_path: Path) -> N
     assert run(DEFAULT_MODEL, tmp_path / "out", "--threads", "1,2").exception is None
     assert [result.threads for result in measured(tmp_path).results] == [1, 2]
     assert len([name for name in daemon.pushed if ".tflite" in name]) == 1
-    assert len([name for name in daemon.pushed if ".raw" in name]) == 7
+    assert len([name for name in daemon.pushed if ".raw" in name]) == 9
     assert clean(daemon)
 
 

@@ -17,7 +17,7 @@ from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 def test_the_bundled_photographs_are_credited_and_small() -> None:
     found = find_photos()
     credits = (DEMO / "photos" / "CREDITS.txt").read_text(encoding="utf-8")
-    assert len(found) == 7
+    assert len(found) == 9
     for photo in found:
         assert photo.name in credits
         assert photo.stat().st_size < 70_000

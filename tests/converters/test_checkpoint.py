@@ -1,13 +1,15 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from checkpoints import Arrays, random_weights, tree, write_checkpoint
 from models import DEMO_CHECKPOINT, DEMO_CONFIG
+from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
-from maskconver_mobile.converters.checkpoint import Weights, read_checkpoint
+from maskconver_mobile.converters.checkpoint import OBJECT_GRAPH, Weights, read_checkpoint
 from maskconver_mobile.converters.compiler import plain_graph
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.spec import GraphSpec
@@ -145,3 +147,98 @@ def test_nothing_there(tmp_path: Path) -> None:
         read_checkpoint(tmp_path)
     with pytest.raises(MaskConverError, match=r"none\.index is missing"):
         read_checkpoint(tmp_path / "none")
+
+
+def test_the_highest_number_is_the_latest(checkpoint: Path, tmp_path: Path) -> None:
+    """Not the last name, nor the newest file, nor one that was not finished."""
+    for name in ("ckpt-1000", "ckpt-200", "best"):
+        copy(checkpoint, tmp_path, name)
+    (tmp_path / "ckpt-3000.index").touch()
+    assert read_checkpoint(tmp_path).origin == str(tmp_path / "ckpt-1000")
+
+
+@pytest.mark.parametrize("named", ["ckpt-5", "/mnt/tpu/exp/ckpt-5", r"C:\runs\exp 1\ckpt-5"])
+def test_the_checkpoint_file_names_one_of_its_own_folder(named: str, checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("ckpt-5", "ckpt-9"):
+        copy(checkpoint, tmp_path, name)
+    (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "{named}"\r\n')
+    assert read_checkpoint(tmp_path).origin == str(tmp_path / "ckpt-5")
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "gone-7"')
+    assert read_checkpoint(tmp_path).origin == str(tmp_path / "ckpt-9")
+
+
+def test_bfloat16(arrays: Arrays, tmp_path: Path) -> None:
+    module = tree(arrays)
+    depthwise = module.backbone
+    for name in PATH.split("/")[1:-1]:
+        depthwise = getattr(depthwise, name)
+    depthwise.depthwise_kernel = tf.Variable(tf.cast(arrays[PATH], tf.bfloat16))
+    tf.train.Checkpoint(model=module).write(str(tmp_path / "ckpt"))
+    found = read_checkpoint(tmp_path / "ckpt")(PATH, SHAPE)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, arrays[PATH], rtol=2**-8)
+
+
+def with_averages(arrays: Arrays, prefix: Path, averaged: int | None = None) -> Path:
+    """A trainer's checkpoint: an optimizer has momenta of all trained variables, and of the first so many an average.
+
+    The averages are one more than the values. Slots stand in the object graph alone, as Keras writes them.
+    """
+    trained = [path for path in arrays if "moving_" not in path]
+    slots = [("average", path) for path in trained[:averaged]] + [("momentum", path) for path in trained]
+    optimizer = tf.Module()
+    for i, (slot, path) in enumerate(slots):
+        setattr(optimizer, f"slot{i}", tf.Variable(arrays[path] + (slot == "average")))
+    tf.train.Checkpoint(model=tree(arrays), optimizer=optimizer).write(str(prefix))
+    reader = tf.train.load_checkpoint(str(prefix))
+    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    graph = TrackableObjectGraph.FromString(values.pop(OBJECT_GRAPH))
+    nodes = {a.checkpoint_key.partition("/.A")[0]: i for i, node in enumerate(graph.nodes) for a in node.attributes}
+    for i, (slot, path) in enumerate(slots):
+        place = graph.nodes[0].slot_variables.add(slot_name=slot)
+        place.original_variable_node_id, place.slot_variable_node_id = (
+            nodes[f"model/{path}"],
+            nodes[f"optimizer/slot{i}"],
+        )
+    values[OBJECT_GRAPH] = graph.SerializeToString()
+    tensors = [tf.constant(value) for value in values.values()]
+    tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=[*values], shape_and_slices=[""] * len(values), tensors=tensors)
+    return prefix
+
+
+@pytest.mark.parametrize(
+    ("name", "averages", "added", "kind"),
+    [
+        ("ckpt-7", "auto", 1, "its moving averages"),
+        ("ckpt-7", "ema", 1, "its moving averages"),
+        ("ckpt-7", "raw", 0, "its raw weights"),
+        ("average_weights-7", "auto", 0, "its moving averages"),
+        ("best_ckpt-7", "ema", 0, "its moving averages"),
+        ("best_ckpt-7", "raw", 1, "its raw weights"),
+    ],
+)
+def test_moving_averages(name: str, averages: Any, added: int, kind: str, arrays: Arrays, tmp_path: Path) -> None:
+    """In the checkpoints that hold averages for export, variables and slots have changed places."""
+    weights = read_checkpoint(with_averages(arrays, tmp_path / name), averages)
+    np.testing.assert_array_equal(weights(PATH, SHAPE), arrays[PATH] + added)
+    statistics = next(path for path in arrays if path.endswith("moving_mean"))
+    np.testing.assert_array_equal(weights(statistics, arrays[statistics].shape), arrays[statistics])
+    assert weights.kind == kind
+
+
+def test_averages_of_a_part_are_not_mixed_with_raw_weights(arrays: Arrays, tmp_path: Path) -> None:
+    prefix = with_averages(arrays, tmp_path / "ckpt-7", averaged=5)
+    weights = read_checkpoint(prefix)
+    assert weights.kind == "its raw weights; averages are stored of 5 variables only"
+    first = next(iter(arrays))
+    np.testing.assert_array_equal(weights(first, arrays[first].shape), arrays[first])
+    with pytest.raises(
+        MaskConverError, match=r"holds moving averages of 5 variables and not of .*; take --weights raw"
+    ):
+        read_checkpoint(prefix, "ema")
+
+
+def test_averages_that_are_not_there(checkpoint: Path, tmp_path: Path) -> None:
+    assert read_checkpoint(checkpoint).kind == ""
+    with pytest.raises(MaskConverError, match="holds no moving averages; leave --weights ema away"):
+        read_checkpoint(checkpoint, "ema")

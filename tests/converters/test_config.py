@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_refuses_by_name(document: dict[str, Any], tmp_path: Path, key: str, val
         (b"task: {losses: 1}", "task.model is missing"),
         (b"task: [1, 2]", "task.model is missing"),
         (b"a: [1, 2", "not valid YAML"),
-        (b"a: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        (b"task: !!python/object/apply:os.system ['true']", "line 1: task.model holds an object"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"x" * (1 << 20) + b"y", "larger than"),
     ],
@@ -206,3 +207,23 @@ def test_values_in_errors_are_short(document: dict[str, Any], tmp_path: Path) ->
 def test_the_area_threshold_of_the_hardware_variant_follows_the_masks(data: Path) -> None:
     config = read_config(data / "tiny_96" / "config_hw.yaml")
     assert config.with_input_size((192, 96)).small_area_threshold == 2 * config.small_area_threshold
+
+
+def test_yaml_tags_as_model_garden_writes_them(data: Path, tmp_path: Path) -> None:
+    """Tuples are lists everywhere, and objects outside the model's section do not matter and are not made."""
+    text = (data / "tiny_96" / "config.yaml").read_text()
+    size = re.sub(r"input_size:\n((\s+)- )", r"input_size: !!python/tuple\n\1", text)
+    assert size != text
+    further = "runtime:\n  a: !!python/object/apply:os.system ['exit 1']\n  b: !Call {a: 1}\n  c: !!python/tuple [1]\n"
+    path = tmp_path / "c.yaml"
+    path.write_text(size + further)
+    assert read_config(path) == read_config(data / "tiny_96" / "config.yaml")
+
+
+@pytest.mark.parametrize("tag", ["!!python/object:official.Config", "!mine", "!!python/name:os.system"])
+def test_objects_in_the_model_are_refused(tag: str, data: Path, tmp_path: Path) -> None:
+    text = (data / "tiny_96" / "config.yaml").read_text()
+    path = tmp_path / "c.yaml"
+    path.write_text(re.sub(r"(?m)^(\s+)num_instances: .*", rf"\1num_instances: {tag} {{a: 1}}", text))
+    with pytest.raises(MaskConverError, match=r"c\.yaml: line \d+: task\.model holds an object .*; write its values"):
+        read_config(path)

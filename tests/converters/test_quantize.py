@@ -19,7 +19,7 @@ from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.quantization import sensitivity
 from maskconver_mobile.converters.quantization.calibration import best_range, choose_images, read_calibration, sample
 from maskconver_mobile.converters.quantization.half_precision import LARGE
-from maskconver_mobile.converters.quantization.quantize_file import analyse_file, quantize_file
+from maskconver_mobile.converters.quantization.quantize_file import analyse_file, measure_loss, quantize_file
 from maskconver_mobile.converters.quantization.recipes import RECIPES
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
@@ -280,6 +280,28 @@ def test_bad_requests(plain: Path, photos: Path, tmp_path: Path, change: dict[st
     with pytest.raises(MaskConverError, match=message):
         quantize_file(plain, **request)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_change_on_calibration_images_is_told(plain: Path, photos: Path, tmp_path: Path) -> None:
+    output = tmp_path / "x.tflite"
+    done = quantize_file(plain, output, "int8", calibration=photos)
+    assert done.loss is not None
+    assert done.loss == pytest.approx(measure_loss(plain, output, sorted(photos.iterdir())))
+    assert quantize_file(plain, output, "dynamic").loss is None
+
+
+def test_calibration_images_that_tell_little_are_named(plain: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "black"
+    folder.mkdir()
+    for i in range(3):
+        Image.new("RGB", (64, 48)).save(folder / f"{i}.png")
+    done = quantize_file(plain, tmp_path / "x.tflite", "int8", calibration=folder)
+    assert done.notes == (
+        "1 different calibration images tell little; give 8 or more",
+        "3 of 3 calibration images show next to nothing; give some as in later use",
+    )
+    many = DEFAULT_MODEL.with_name("photos")
+    assert quantize_file(plain, tmp_path / "x.tflite", "int8", calibration=many).notes == ()
 
 
 def test_a_quantized_model_is_refused(integer: Path, photos: Path, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_photograph_is_all_it_needs(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("astronaut.jpg 512x512: person 0.")
+    assert lines[0].startswith("astronaut.jpg 512x512: table-merged 0.")
     assert lines[0].endswith(" ms: out/astronaut_overlay.png")
     assert sorted(os.listdir(tmp_path / "out")) == ["astronaut_overlay.png", "panoptic", "panoptic.json"]
     assert not run("segment", PHOTO, "-q", cwd=tmp_path).stdout

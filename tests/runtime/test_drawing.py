@@ -98,11 +98,49 @@ def test_instances_of_one_class_are_told_apart_along_their_border() -> None:
     assert np.abs(left - right).max() >= 20
 
 
-def test_small_segments_are_not_labelled() -> None:
+def test_small_stuff_is_not_labelled() -> None:
     map_ = np.zeros((240, 240), np.int32)
     map_[100:110, 100:110] = 1
-    overlay = draw_overlay(grey(240, 240), map_, [segment(1, 1, 100)], CATEGORIES, 1)
-    assert count_unlike(overlay, [100, 100, 100], list(RED), WHITE) == 0
+    overlay = draw_overlay(grey(240, 240), map_, [segment(1, 2, 100)], CATEGORIES, 1)
+    assert count_unlike(overlay, [100, 100, 100], list(BLUE), WHITE) == 0
+
+
+def test_small_things_are_labelled_beside_them() -> None:
+    """Above, or where that is outside the picture or another thing's place, on another side; never on them."""
+
+    def labelled(map_: NDArray[np.int32], things: list[Segment]) -> NDArray[np.bool_]:
+        plain = draw_overlay(grey(240, 240), map_, things, CATEGORIES, 1, labels=False)
+        return (draw_overlay(grey(240, 240), map_, things, CATEGORIES, 1) != plain).any(axis=-1)
+
+    map_ = np.zeros((240, 240), np.int32)
+    map_[100:110, 100:110] = 1
+    small = Segment(1, 1, "cat", True, 0.5, 100, (100, 100, 10, 10))
+    rows, _ = np.nonzero(labelled(map_, [small]))
+    assert 70 < rows.min() < rows.max() < 100
+
+    map_[60:100, 60:180] = 3
+    rows, _ = np.nonzero(labelled(map_, [small, Segment(3, 1, "cat", True, 0.4, 4800, (60, 60, 120, 40))])[100:])
+    assert rows.min() >= 10
+
+    crowd = np.ones((240, 240), np.int32)
+    crowd[100:110, 100:110] = 2
+    tiny = Segment(2, 1, "cat", True, 0.5, 100, (100, 100, 10, 10))
+    one = labelled(crowd, [Segment(1, 1, "cat", True, 0.6, 240 * 240 - 100, (0, 0, 240, 240))])
+    both = labelled(crowd, [Segment(1, 1, "cat", True, 0.6, 240 * 240 - 100, (0, 0, 240, 240)), tiny])
+    np.testing.assert_array_equal(both, one)
+
+
+def test_a_label_lies_on_its_own_segment() -> None:
+    """A wall around a person: where the wall is deepest, a label would reach over the person's face."""
+    map_ = np.full((240, 400), 2, np.int32)
+    map_[40:, 140:330] = 1
+    person = Segment(1, 1, "cat", True, 0.5, 38_000, (140, 40, 190, 200))
+    wall = segment(2, 2, 58_000, "wall-other-merged")
+    with_label = draw_overlay(grey(240, 400), map_, [wall], CATEGORIES, 1)
+    without = draw_overlay(grey(240, 400), map_, [wall], CATEGORIES, 1, labels=False)
+    changed = (with_label != without).any(axis=-1)
+    assert changed.sum() > 500
+    assert not changed[map_ == person.id].any()
 
 
 def test_labels_do_not_cover_each_other() -> None:

@@ -6,7 +6,9 @@ export const SAMPLES = [
   { file: "photos/apollo11_crew.jpg", name: "Crew of Apollo 11" },
   { file: "photos/camera.jpg", name: "Man with a camera" },
   { file: "photos/chelsea.jpg", name: "Cat" },
+  { file: "photos/china.jpg", name: "Summer Palace, Beijing" },
   { file: "photos/coffee.jpg", name: "Cup of coffee" },
+  { file: "photos/flower.jpg", name: "Dahlia" },
   { file: "photos/grace_hopper.jpg", name: "Grace Hopper" },
   { file: "photos/rocket.jpg", name: "Rocket" },
 ] as const;

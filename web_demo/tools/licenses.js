@@ -4,6 +4,7 @@ import { basename, join } from "node:path";
 import { DEMO, packageFolder, REPOSITORY } from "./paths.js";
 
 const APACHE = "Apache-2.0";
+const CC_BY = "https://creativecommons.org/licenses/by/2.0/";
 /** ONNX Runtime's package states MIT and holds no text of it. */
 const MIT_TEXT = (owner) => `MIT License
 
@@ -69,8 +70,9 @@ export function creditsHtml() {
   const lines = readFileSync(join(DEMO, "photos/CREDITS.txt"), "utf8").split("\n");
   const rows = lines.filter((line) => /^\S+\.jpg /.test(line)).map((line) => line.split(/ {2,}/));
   const items = rows.map(([file, what, author, license, origin]) => {
-    const cells = [what, author, license, `from ${origin}`, basename(file)];
-    return `<li>${cells.map(escape).join(", ")}</li>`;
+    const words = (...cells) => cells.map(escape).join(", ");
+    const linked = license === "CC BY 2.0" ? `<a href="${CC_BY}">${license}</a>` : escape(license);
+    return `<li>${words(what, author)}, ${linked}, ${words(`from ${origin}`, basename(file))}</li>`;
   });
   return `<ul>${items.join("\n")}</ul>`;
 }

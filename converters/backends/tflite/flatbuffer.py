@@ -16,7 +16,7 @@ TYPES = {
 KINDS: dict[int, str] = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 FLOAT32 = schema.TensorType.FLOAT32
-VERSIONS = {schema.BuiltinOperator.RESHAPE: 1, schema.BuiltinOperator.DEQUANTIZE: 3}
+VERSIONS = {schema.BuiltinOperator.RESHAPE: 1, schema.BuiltinOperator.DEQUANTIZE: 3, schema.BuiltinOperator.ONE_HOT: 1}
 """Of operators that are added, if not 2: DEQUANTIZE takes float16 from version 3 on."""
 
 

@@ -121,7 +121,9 @@ def without_half_precision(content: bytes) -> bytes:
     return bytes(changed)
 
 
-def attach(content: bytes, card: ModelCard, extra: Mapping[str, bytes] | None = None) -> bytes:
+def attach(
+    content: bytes, card: ModelCard, extra: Mapping[str, bytes] | None = None, *, axis_labels: bool = False
+) -> bytes:
     """Put card, labels and public tensor names into a converted flatbuffer.
 
     The tensors of the signature are renamed to the signature's own names. Labels go where the TFLite metadata tools
@@ -132,11 +134,14 @@ def attach(content: bytes, card: ModelCard, extra: Mapping[str, bytes] | None = 
         content: the flatbuffer.
         card: replaces a card that is already there.
         extra: further metadata buffers by name.
+        axis_labels: the labels are those of an output's last axis, for MediaPipe; such a file gets no card, as its
+            outputs are not those of ours.
     """
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    buffers = {KEY: card.to_json().encode(), tflite_metadata.KEY: tflite_metadata.build(card, _rename(model))}
+    buffers = {tflite_metadata.KEY: tflite_metadata.build(card, _rename(model), axis_labels=axis_labels)}
+    buffers.update({} if axis_labels else {KEY: card.to_json().encode()})
     buffers.update(extra or {})
-    stale = {*buffers, *HALF_PRECISION}
+    stale = {KEY, *buffers, *HALF_PRECISION}
     gone = [entry for entry in model.metadata or [] if entry.name.decode() in stale]
     model.metadata = [entry for entry in model.metadata or [] if entry.name.decode() not in stale]
     used = {entry.buffer for entry in model.metadata} | {t.buffer for g in model.subgraphs for t in g.tensors}

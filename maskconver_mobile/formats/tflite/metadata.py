@@ -16,7 +16,7 @@ LABELS = "labels.txt"
 IDENTIFIER = b"M001"
 MIN_PARSER_VERSION = "1.0.0"
 
-TENSOR_VALUE_LABELS = 3
+TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS = 2, 3
 IMAGE_PROPERTIES = 2
 NORMALIZATION_OPTIONS = 1
 RGB = 1
@@ -40,11 +40,16 @@ def labels(card: ModelCard) -> str:
     return "".join(f"{names.get(i, '???')}\n" for i in range(card.num_classes))
 
 
-def build(card: ModelCard, tensors: tuple[Sequence[str], Sequence[str]]) -> bytes:
-    """The metadata flatbuffer for a model with these input and output tensors."""
+def build(card: ModelCard, tensors: tuple[Sequence[str], Sequence[str]], *, axis_labels: bool = False) -> bytes:
+    """The metadata flatbuffer for a model with these input and output tensors.
+
+    Labels name the values of `classes` and `category_map`, or with `axis_labels` the channels of `category_map`.
+    """
     builder = flatbuffers.Builder(1024)
     inputs = [_image(builder, card) for _ in tensors[0]]
-    outputs = [_tensor(builder, name, with_labels=name in {"classes", "category_map"}) for name in tensors[1]]
+    kind = TENSOR_AXIS_LABELS if axis_labels else TENSOR_VALUE_LABELS
+    labelled = {"classes": kind, "category_map": kind}
+    outputs = [_tensor(builder, name, labels_of=labelled.get(name)) for name in tensors[1]]
     subgraph = _table(builder, {2: _vector(builder, inputs), 3: _vector(builder, outputs)})
     description = f"MaskConver panoptic segmentation, fusion level {card.level}"
     model = {
@@ -67,11 +72,11 @@ def _image(builder: Any, card: ModelCard) -> int:
     return _tensor(builder, "image", {3: content, 4: _vector(builder, [unit])})
 
 
-def _tensor(builder: Any, name: str, fields: Mapping[int, int] | None = None, *, with_labels: bool = False) -> int:
+def _tensor(builder: Any, name: str, fields: Mapping[int, int] | None = None, *, labels_of: int | None = None) -> int:
     values = {0: builder.CreateString(name), 1: builder.CreateString(DESCRIPTIONS[name]), **(fields or {})}
-    if with_labels:
+    if labels_of is not None:
         file = {0: builder.CreateString(LABELS), 1: builder.CreateString("Class names by id")}
-        values[6] = _vector(builder, [_table(builder, file, int8={2: TENSOR_VALUE_LABELS})])
+        values[6] = _vector(builder, [_table(builder, file, int8={2: labels_of})])
     return _table(builder, values)
 
 

@@ -8,7 +8,7 @@ const DEMO = fileURLToPath(new URL("../../", import.meta.url));
 test("a host without headers: the page isolates itself and has threads", async ({ page, plainDemo }) => {
   await page.goto(plainDemo);
   const labels = await segmentLabels(page);
-  expect(labels.length).toBe(3);
+  expect(labels.length).toBe(5);
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
   await expect(page.locator("#got")).toContainText(/CPU, [2-4] threads\./);
 });
@@ -20,7 +20,7 @@ test("a host without headers, and a browser without service workers: one thread,
 }) => {
   await context.addInitScript(() => Object.defineProperty(navigator, "serviceWorker", { value: undefined }));
   await page.goto(`${plainDemo}#threads=2`);
-  expect((await segmentLabels(page)).length).toBe(3);
+  expect((await segmentLabels(page)).length).toBe(5);
   await expect(page.locator("#got")).toContainText(
     "CPU, 1 thread. Note: 2 threads need a cross-origin isolated page; one thread is used.",
   );

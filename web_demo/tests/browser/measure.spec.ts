@@ -5,9 +5,17 @@ import { fileURLToPath } from "node:url";
 import type { Page } from "@playwright/test";
 import { expect, PYTHON, segmentLabels, test } from "./base.js";
 
-const PHOTOS = ["astronaut", "apollo11_crew", "camera", "chelsea", "coffee", "grace_hopper", "rocket"].map(
-  (name) => `${name}.jpg`,
-);
+const PHOTOS = [
+  "astronaut",
+  "apollo11_crew",
+  "camera",
+  "chelsea",
+  "china",
+  "coffee",
+  "flower",
+  "grace_hopper",
+  "rocket",
+].map((name) => `${name}.jpg`);
 const OUT = fileURLToPath(new URL("../../out/reports/", import.meta.url));
 
 const benchmark = (...values: string[]) =>

@@ -39,7 +39,7 @@ test("a sample is segmented without a click, with little to load", async ({ page
   await page.goto(demo);
   expect(await segmentLabels(page)).toEqual(answers["int8.tflite"]?.labels);
   await expect(got(page)).toContainText("Got: int8.tflite, LiteRT.js");
-  await expect(page.locator("canvas")).toHaveAttribute("aria-label", /^Picture with 3 segments: person \d/);
+  await expect(page.locator("canvas")).toHaveAttribute("aria-label", /^Picture with 5 segments: table-merged \d/);
   const names = new Set(host.sent.map(({ path }) => path));
   const bytes = [...names]
     .filter((path) => !path.endsWith(".tflite"))
@@ -83,7 +83,7 @@ test("a segment is highlighted by its row, by keyboard, and on the picture", asy
   expect(await canvasOf(page)).toBe(whole);
   const box = await page.locator("canvas").boundingBox();
   await page.locator("canvas").click({ position: { x: (box?.width ?? 0) * 0.4, y: (box?.height ?? 0) * 0.25 } });
-  await expect(page.locator("#segments button").first()).toHaveAttribute("aria-pressed", "true");
+  await expect(page.locator("#segments button", { hasText: "person" })).toHaveAttribute("aria-pressed", "true");
   await page.getByLabel("Opacity").fill("0");
   expect(await canvasOf(page)).not.toBe(one);
 });
