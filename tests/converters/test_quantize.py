@@ -31,7 +31,7 @@ from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
 FLOAT32, INT8, UINT8 = schema.TensorType.FLOAT32, schema.TensorType.INT8, schema.TensorType.UINT8
 SIZE = {"float16": 0.75, "dynamic": 0.62, "int8": 0.62, "int16x8": 0.62}
-KEPT = {"float16": 12, "dynamic": 10, "int8": 10, "int16x8": 10}
+KEPT = {"float16": 12, "dynamic": 10, "int8": 8, "int16x8": 10}
 
 Tensor = NDArray[np.generic]
 
