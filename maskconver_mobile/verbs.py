@@ -98,7 +98,7 @@ def quantize(
     Args:
         model: a float32 model of ours.
         output: file to write, of the same format; it appears whole or not at all.
-        recipe: `float16`, `dynamic`, `int8` or `int16x8`.
+        recipe: `float16`, `dynamic`, `int8`, `int8-balanced` or `int16x8`.
         calibration: folder of images like those of later use, for the last two.
         num_calibration: how many of them to take.
         keep_float: layer paths or patterns such as `class_head/*` to leave as they are.

@@ -18,12 +18,16 @@ class Recipe:
     Attributes:
         name: as the command line and the card spell it.
         activation_bits: of integer activations; 0 where they stay float and no calibration is needed.
-        keep_float: patterns of layers that stay float without being asked.
+        keep_float: patterns of layers that stay float without being asked; not every network has such layers.
     """
 
     name: str
     activation_bits: int
     keep_float: tuple[str, ...] = ()
+
+    def kept(self, keep_float: Sequence[str]) -> tuple[str, ...]:
+        """The user's patterns, and the recipe's own."""
+        return (*keep_float, *self.keep_float)
 
     @property
     def equalized(self) -> bool:
@@ -36,12 +40,18 @@ class Recipe:
         return 3 if self.equalized else 2
 
 
+SENSITIVE = ("backbone/layer_with_weights-[0-6]/*", "class_head/*", "decoder/aspp/projection/*")
+"""Of the mobile networks: all blocks carry on the noise of the first, and classes depend on near ties."""
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe("float16", 0),
         Recipe("dynamic", 0),
         Recipe("int8", 8),
+        Recipe(
+            "int8-balanced", 8, ("backbone/layer_with_weights-[0-6]/*", "class_head/*", "decoder/aspp/projection/*")
+        ),
         Recipe("int16x8", 16),
     )
 }
@@ -77,8 +87,8 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def select(found: Sequence[Operation], keep_float: Sequence[str]) -> list[Operation]:
-    """The operations that are left to quantize.
+def select(found: Sequence[Operation], keep_float: Sequence[str], recipe: Recipe | None = None) -> list[Operation]:
+    """The operations that are left to quantize: all but those that the user or the recipe keeps.
 
     Raises:
         MaskConverError: a pattern matches no layer.
@@ -88,4 +98,14 @@ def select(found: Sequence[Operation], keep_float: Sequence[str]) -> list[Operat
             layers = sorted({op.layer for op in found if op.integer})
             shown = ", ".join(layers[:: max(1, len(layers) // 3)][:3])
             raise MaskConverError(f"--keep-float {pattern!r} matches no layer; layers are named like {shown}")
-    return [op for op in found if not any(fnmatchcase(op.layer, pattern) for pattern in keep_float)]
+    return [op for op in found if not matches(op.layer, recipe.kept(keep_float) if recipe else keep_float)]
+
+
+def matches(layer: str, patterns: Sequence[str]) -> bool:
+    """Whether any of the patterns matches a layer's path."""
+    return any(fnmatchcase(layer, pattern) for pattern in patterns)
+
+
+def layer_of(name: str) -> str:
+    """The path of the layer whose operation makes a tensor of this name."""
+    return name.split(";")[0].rpartition("/")[0] or name.split(";")[0]

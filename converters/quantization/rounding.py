@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.converters.quantization.calibration import GOLDEN_RATIO, Tensor
 from maskconver_mobile.converters.quantization.float_graph import Array, Convolution, FloatGraph
+from maskconver_mobile.converters.quantization.recipes import layer_of, matches
 
 PLACES = 8192
 """Of a map, over all calibration images."""
@@ -26,18 +27,24 @@ Steps = dict[str, Array]
 Wide = NDArray[np.float64]
 
 
-def round_depthwise(graph: FloatGraph, inputs: Sequence[Tensor], on_image: Callable[[], None] = lambda: None) -> Steps:
+def round_depthwise(
+    graph: FloatGraph,
+    inputs: Sequence[Tensor],
+    on_image: Callable[[], None] = lambda: None,
+    keep_float: Sequence[str] = (),
+) -> Steps:
     """Round the depthwise weights of a graph, in place; they stay floats, whole multiples of their steps.
 
     Args:
         graph: a float model in the form that is to be quantized.
         inputs: calibration tensors.
         on_image: called after each.
+        keep_float: patterns of layers that stay as they are.
 
     Returns:
         The steps, which the quantizer has to take.
     """
-    groups = graph.depthwise()
+    groups = [pieces for pieces in graph.depthwise() if not matches(layer_of(pieces[0].output), keep_float)]
     by_source: dict[str, list[int]] = {}
     for index, pieces in enumerate(groups):
         by_source.setdefault(pieces[0].source, []).append(index)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from maskconver_mobile.card import InputType, Level
-from maskconver_mobile.cli.parameters import calibration_options, check_calibration, parse_size, refuse
+from maskconver_mobile.cli.parameters import CALIBRATED, calibration_options, check_calibration, parse_size, refuse
 
 if TYPE_CHECKING:
     from maskconver_mobile.converters.spec import Target
@@ -76,7 +76,7 @@ EXPERIMENTS = (
 )
 @click.option(
     "--quantize",
-    type=click.Choice(["none", "float16", "dynamic", "int8", "int16x8"]),
+    type=click.Choice(["none", "float16", "dynamic", *CALIBRATED]),
     default="none",
     show_default=True,
     help="Recipe; float16 is --precision float16. Integer activations need --calibration.",

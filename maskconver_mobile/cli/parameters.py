@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-CALIBRATED = ("int8", "int16x8")
+CALIBRATED = ("int8", "int8-balanced", "int16x8")
 STDOUT = Path("-")
 
 
@@ -110,7 +110,7 @@ def check_calibration(recipe: str) -> None:
     """
     given = click.get_current_context().params
     if recipe not in CALIBRATED:
-        refuse(("calibration",), f"is for recipes {' and '.join(CALIBRATED)}; leave it out")
+        refuse(("calibration",), f"is for recipes {', '.join(CALIBRATED)}; leave it out")
     if given["calibration"] is None:
         refuse(("num_calibration",), "needs --calibration")
     if given["gate"] is None:
@@ -139,7 +139,7 @@ def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Images to calibrate on.",
         ),
-        click.option("--calibration", type=folder, help="Folder of images like those of later use; int8 and int16x8."),
+        click.option("--calibration", type=folder, help="Folder of images like those of later use."),
     ):
         command = option(command)
     return command

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maskconver_mobile.cli.parameters import calibration_options, check_calibration, refuse
+from maskconver_mobile.cli.parameters import CALIBRATED, calibration_options, check_calibration, refuse
 
 if TYPE_CHECKING:
     from maskconver_mobile.converters.quantization.sensitivity import Sensitivity
 
-RECIPES = ("float16", "dynamic", "int8", "int16x8")
+RECIPES = ("float16", "dynamic", *CALIBRATED)
 
 
 @click.command()

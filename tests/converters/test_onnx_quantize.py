@@ -135,7 +135,7 @@ def test_the_same_images_give_the_same_bytes(onnx_models: Models, images: list[T
     ("recipe", "options", "message"),
     [
         ("int8", {}, "recipe int8 needs calibration images"),
-        ("int16x8", {}, r"recipe int16x8 is not for \.onnx files; choose from float16, dynamic, int8"),
+        ("int16x8", {}, r"recipe int16x8 is not for \.onnx files; choose from float16, dynamic, int8, int8-balanced"),
         ("int4", {}, "unknown recipe 'int4'"),
         ("dynamic", {"keep_float": ["nothing/*"]}, "'nothing/\\*' matches no layer"),
     ],

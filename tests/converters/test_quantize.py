@@ -30,8 +30,8 @@ from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
 FLOAT32, INT8, UINT8 = schema.TensorType.FLOAT32, schema.TensorType.INT8, schema.TensorType.UINT8
-SIZE = {"float16": 0.75, "dynamic": 0.62, "int8": 0.62, "int16x8": 0.62}
-KEPT = {"float16": 12, "dynamic": 10, "int8": 8, "int16x8": 10}
+SIZE = {"float16": 0.75, "dynamic": 0.62, "int8": 0.62, "int8-balanced": 0.8, "int16x8": 0.62}
+KEPT = {"float16": 12, "dynamic": 10, "int8": 8, "int8-balanced": 9, "int16x8": 10}
 
 Tensor = NDArray[np.generic]
 
@@ -270,7 +270,7 @@ def test_unreadable_images_are_skipped(plain: Path, photos: Path, tmp_path: Path
             {"keep_float": ["class_haed/*"]},
             "--keep-float 'class_haed/\\*' matches no layer; layers are named like backbone",
         ),
-        ({"recipe": "int3"}, "unknown recipe 'int3'; known ones: float16, dynamic, int8, int16x8"),
+        ({"recipe": "int3"}, "unknown recipe 'int3'; known ones: float16, dynamic, int8, int8-balanced, int16x8"),
         ({"gate": Path("nowhere")}, "nowhere: no such image"),
         ({"output": Path("model.onx")}, r"model.onx: is no place for a quantized model; name it \*.tflite"),
     ],

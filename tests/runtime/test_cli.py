@@ -220,7 +220,7 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
         ((*CONVERT, "--output", "x.tflite", "--quantize", "int8", "--max-loss", "0.5"), "--max-loss needs --gate"),
         (
             (*CONVERT, "--output", "x.tflite", "--quantize", "dynamic", "--calibration", "x"),
-            "--calibration is for recipes int8 and int16x8; leave it out",
+            "--calibration is for recipes int8, int8-balanced, int16x8; leave it out",
         ),
         (("quantize", "x.tflite", "--analyse", "--keep-float", "x"), "--keep-float is for writing a model"),
         (("quantize", "x.tflite", "--analyse", "--output", "x"), "--output is for writing a model"),

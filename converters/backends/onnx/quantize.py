@@ -53,7 +53,7 @@ def quantize_onnx(
         raise MaskConverError(f"model {card.name} has target arm, whose form is for floats; convert it for target cpu")
     model = checked(onnx.load_model_from_string(content))
     tail = read_tail({entry.key: entry.value for entry in model.metadata_props}, card.name)
-    operations = select(find_operations(model), keep_float)
+    operations = select(find_operations(model), keep_float, chosen)
     if recipe == "float16":
         halve_weights(model, {op.name for op in operations})
     else:
@@ -63,8 +63,8 @@ def quantize_onnx(
         if chosen.activation_bits:
             graph = OnnxFloatGraph(model)
             equalize(graph, calibration, on_image)
-            steps = round_depthwise(graph, calibration, on_image)
-            own = {each.operator.input[1]: steps[each.output] for (each,) in graph.depthwise()}
+            steps = round_depthwise(graph, calibration, on_image, chosen.kept(keep_float))
+            own = {each.operator.input[1]: steps[each.output] for each in graph.convolutions() if each.output in steps}
             weights_only = {op.name for op in operations if not op.integer and op.kind == "Gemm"}
             ranges = graph.ranges(_float_maps(model), calibration, chosen.activation_bits, on_image)
             apply_static(model, names, weights_only, ranges, own)

@@ -1,6 +1,6 @@
 """Large depthwise convolutions of an integer graph as grouped convolutions, which have kernels with dot products."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from maskconver_mobile.converters.backends.tflite.flatbuffer import Flatbuffer
 from maskconver_mobile.converters.graph.operations import Array
 from maskconver_mobile.converters.passes.split_depthwise import MAX_TAPS
+from maskconver_mobile.converters.quantization.recipes import layer_of, matches
 
 TILES = (16, 8)
 """Rows of the result that one product gives: as many as integer matrix kernels have outputs, or half of it."""
@@ -24,12 +25,15 @@ class Sum(NamedTuple):
     joins: list[Any]
 
 
-def merge_pieces(content: bytes) -> bytes:
-    """Undo `split_depthwise` where `band_depthwise` will do better: integers round no partial sums then."""
+def merge_pieces(content: bytes, keep_float: Sequence[str] = ()) -> bytes:
+    """Undo `split_depthwise` where `band_depthwise` will do better: integers round no partial sums then.
+
+    Layers of the patterns `keep_float` stay as they are.
+    """
     flatbuffer = Flatbuffer(content)
     for found in sums(flatbuffer):
         first, last = found.pieces[0], found.joins[-1]
-        if _tile(flatbuffer, first) is None:
+        if _tile(flatbuffer, first) is None or _is_kept(flatbuffer, first, keep_float):
             continue
         kernel = _whole_kernel(flatbuffer, found.pieces)
         bias = np.sum([flatbuffer.constant(piece.inputs[2]) for piece in found.pieces], 0)
@@ -46,7 +50,7 @@ def merge_pieces(content: bytes) -> bytes:
     return flatbuffer.to_bytes()
 
 
-def band_depthwise(content: bytes) -> bytes:
+def band_depthwise(content: bytes, keep_float: Sequence[str] = ()) -> bytes:
     """Turn depthwise convolutions of stride 1 and over 25 taps into grouped ones along the map's columns.
 
     For one channel, a column x of the map moved over by a column k of the kernel is a product with a banded matrix:
@@ -58,7 +62,7 @@ def band_depthwise(content: bytes) -> bytes:
     operators: list[Any] = []
     for op in flatbuffer.graph.operators:
         large = flatbuffer.kind(op) == "DEPTHWISE_CONV_2D" and np.prod(flatbuffer.shape(op.inputs[1])[1:3]) > MAX_TAPS
-        tile = _tile(flatbuffer, op) if large else None
+        tile = _tile(flatbuffer, op) if large and not _is_kept(flatbuffer, op, keep_float) else None
         operators += [op] if tile is None else _banded(flatbuffer, op, tile)
     flatbuffer.graph.operators = operators
     return flatbuffer.to_bytes()
@@ -76,6 +80,10 @@ def band_matrix(kernel: Array, tile: int) -> Array:
     for p in range(tile):
         matrix[:, p, :, p : p + taps] = kernel[0].transpose(2, 1, 0)
     return matrix.reshape(channels * tile, 1, taps, tile + taps - 1)
+
+
+def _is_kept(flatbuffer: Flatbuffer, op: Any, keep_float: Sequence[str]) -> bool:
+    return matches(layer_of(flatbuffer.name(int(op.outputs[0]))), keep_float)
 
 
 def _tile(flatbuffer: Flatbuffer, op: Any) -> int | None:

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -28,6 +27,8 @@ from maskconver_mobile.converters.quantization.recipes import (
     Operation,
     Recipe,
     find_recipe,
+    layer_of,
+    matches,
     select,
 )
 from maskconver_mobile.converters.quantization.rounding import round_depthwise
@@ -52,12 +53,12 @@ def operations(content: bytes) -> list[Operation]:
     """
     flatbuffer = Flatbuffer(content)
     named = [(op, flatbuffer.kind(op), flatbuffer.name(int(op.outputs[0]))) for op in flatbuffer.graph.operators]
-    normed = {_layer(name) for _, kind, name in named if kind == "RSQRT"}
-    grouped = {_layer(name) for _, kind, name in named if kind == "SQRT"}
+    normed = {layer_of(name) for _, kind, name in named if kind == "RSQRT"}
+    grouped = {layer_of(name) for _, kind, name in named if kind == "SQRT"}
     chosen: set[int] = set()
     found = []
     for op, kind, name in named:
-        layer = _layer(name)
+        layer = layer_of(name)
         if kind == CHOICE or not chosen.isdisjoint(op.inputs):
             chosen.update(op.outputs)
         in_network = NETWORK.match(name) is not None and not layer.endswith("_classifier") and layer not in grouped
@@ -102,15 +103,15 @@ def quantize(
     chosen = find_recipe(recipe)
     check_quantizable(card, chosen)
     metadata = read_metadata(content, card.name)
-    pixels = takes_pixels(content, card, chosen, keep_float)
+    pixels = takes_pixels(content, card, chosen, chosen.kept(keep_float))
     if not chosen.activation_bits:
-        kept = select(operations(content), keep_float)
+        kept = select(operations(content), keep_float, chosen)
         quantized = _weights_only(content, chosen, kept)
     else:
         if not calibration:
             raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
-        prepared = prepare(content, chosen, calibration, on_image, pixels=pixels)
-        kept = select(operations(prepared), keep_float)
+        prepared = prepare(content, chosen, calibration, on_image, pixels=pixels, keep_float=chosen.kept(keep_float))
+        kept = select(operations(prepared), keep_float, chosen)
         ranges = FlatbufferGraph(prepared).ranges(
             integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image
         )
@@ -157,7 +158,7 @@ def takes_pixels(content: bytes, card: ModelCard, recipe: Recipe, keep_float: Se
     if recipe.activation_bits != WEIGHT_BITS or card.input_type == "float32":
         return False
     first = next((op for op in operations(content) if op.kind == "CONV_2D"), None)
-    return first is not None and not any(fnmatchcase(first.layer, pattern) for pattern in keep_float)
+    return first is not None and not matches(first.layer, keep_float)
 
 
 def prepare(
@@ -167,6 +168,7 @@ def prepare(
     on_image: Callable[[], None] = lambda: None,
     *,
     pixels: bool,
+    keep_float: Sequence[str] = (),
 ) -> bytes:
     """The float graph that a recipe is applied to; `pixels` if it takes them as they are.
 
@@ -179,9 +181,9 @@ def prepare(
     graph = FlatbufferGraph(content)
     if recipe.equalized:
         equalize(graph, calibration, on_image)
-        graph = FlatbufferGraph(merge_pieces(graph.content))
-    round_depthwise(graph, calibration, on_image)
-    return band_depthwise(graph.content) if recipe.equalized else graph.content
+        graph = FlatbufferGraph(merge_pieces(graph.content, keep_float))
+    round_depthwise(graph, calibration, on_image, keep_float)
+    return band_depthwise(graph.content, keep_float) if recipe.equalized else graph.content
 
 
 def integer_tensors(content: bytes, chosen: Sequence[Operation]) -> list[str]:
@@ -261,7 +263,3 @@ def _scopes(found: Sequence[Operation]) -> Iterator[tuple[str, Any]]:
     for kind in dict.fromkeys(op.kind for op in found):
         names = "|".join(re.escape(op.name) for op in found if op.kind == kind)
         yield f"^({names})(;|$)", qtyping.TFLOperationName(kind)
-
-
-def _layer(name: str) -> str:
-    return name.split(";")[0].rpartition("/")[0] or name.split(";")[0]
