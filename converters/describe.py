@@ -1,11 +1,11 @@
 """What a file says besides its graph: the model card, and for `heads` the weights that the host needs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from maskconver_mobile.card import AppliedPass, Category, HeadsRule, ModelCard
+from maskconver_mobile.card import AppliedPass, Category, HeadsRule, ModelCard, Role
 from maskconver_mobile.converters.checkpoint import Weights
 from maskconver_mobile.converters.compiler import HIDDEN, MEAN, STD, small_area_threshold
 from maskconver_mobile.converters.config import ModelConfig
@@ -22,6 +22,7 @@ def make_card(
     categories: tuple[Category, ...],
     half_precision: bool = False,
     passes: Sequence[AppliedPass] = (),
+    roles: Mapping[str, Role] | None = None,
 ) -> ModelCard:
     """Everything a reader of the file needs to know."""
     in_graph = spec.level == "panoptic"
@@ -54,6 +55,7 @@ def make_card(
             "experiment_reason": config.experiment_reason,
         },
         passes=tuple(passes),
+        roles=dict(roles or {}),
         tools={name: version(name) for name in ("maskconver-mobile", "tensorflow")},
     )
 

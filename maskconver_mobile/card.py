@@ -12,6 +12,7 @@ SCHEMAS = (1, 2)
 KEY = "maskconver_card"
 MAX_BYTES = 16 << 20
 MAX_TEXT = 300
+MAX_LAYERS = 4096
 MAX_SIDE = 1 << 14
 MAX_AREA = 1 << 24
 MAX_LEVELS = 16
@@ -20,6 +21,7 @@ MAX_ID = (1 << 14) - 1
 
 Level = Literal["heads", "masks", "panoptic"]
 InputType = Literal["pixels", "uint8", "float32"]
+Role = Literal["integer", "convolutions", "weights"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class ModelCard:
         source: where the weights come from (checkpoint name, sha256).
         tools: versions of what wrote the file.
         passes: the rewrites of the graph, in order; the first entry is the network as it is defined.
+        roles: what quantization may do to each layer of the network, by its path in the checkpoint: `integer` for
+            weights and maps, `convolutions` for those operations alone, or only the `weights`.
     """
 
     name: str
@@ -123,6 +127,7 @@ class ModelCard:
     source: dict[str, str] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     passes: tuple[AppliedPass, ...] = ()
+    roles: dict[str, Role] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The card as it stands in a model file."""
@@ -179,6 +184,8 @@ class ModelCard:
         for key in ("source", "tools"):
             texts = [text for pair in getattr(self, key).items() for text in pair]
             _expect(len(texts) <= MAX_TEXT and all(len(t) <= MAX_TEXT for t in texts), key, "a few short texts")
+        paths = all(len(path) <= MAX_TEXT for path in self.roles)
+        _expect(paths and len(self.roles) <= MAX_LAYERS, "roles", "a few thousand short paths")
         named = all(len(each.name) <= MAX_TEXT and each.places >= 0 for each in self.passes)
         _expect(named and len(self.passes) <= MAX_TEXT, "passes", "a few short entries")
         _expect(self.input_type != "pixels" or schema > 1, "input_type", "another than 'pixels' in schema 1")

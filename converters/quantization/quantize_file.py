@@ -166,7 +166,7 @@ def analyse_file(
     file = read_tflite(model)
     check_quantizable(file.card, find_recipe(recipe))
     data = _read(file.card, recipe, calibration, num_calibration, progress)
-    with progress("Analysing", len(layer_paths(file.content))) as advance:
+    with progress("Analysing", len(layer_paths(file.content, file.card.roles))) as advance:
         return analyse(file.content, file.card, recipe, data.inputs, on_layer=advance), data
 
 

@@ -1,14 +1,15 @@
 """Quantization recipes, and which operations of a float model they may turn into integers."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from maskconver_mobile.card import ModelCard, Role
 from maskconver_mobile.errors import MaskConverError
 
 WEIGHT_BITS = 8
-NETWORK = re.compile(r"(backbone|decoder|class_head|embedding_head|per_pixel_embeddings_head)/")
+Roles = Mapping[str, Role]
+"""Of layers, by their paths; see `policy`."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,31 @@ def select(found: Sequence[Operation], keep_float: Sequence[str], recipe: Recipe
             shown = ", ".join(layers[:: max(1, len(layers) // 3)][:3])
             raise MaskConverError(f"--keep-float {pattern!r} matches no layer; layers are named like {shown}")
     return [op for op in found if not matches(op.layer, recipe.kept(keep_float) if recipe else keep_float)]
+
+
+def allowed(layer: str, roles: Roles, *, whole: bool, convolution: bool) -> bool:
+    """Whether an operation of a layer may have integer maps.
+
+    Args:
+        layer: its path.
+        roles: of all layers.
+        whole: whether its format has the operation for integers.
+        convolution: whether it is one.
+    """
+    role = roles.get(layer)
+    return whole if role == "integer" else convolution and role == "convolutions"
+
+
+def check_roles(card: ModelCard) -> None:
+    """Refuse a file that does not say what its layers are.
+
+    Raises:
+        MaskConverError: it is of an earlier version.
+    """
+    if not card.roles:
+        raise MaskConverError(
+            f"model {card.name} does not say which of its layers may be integers; convert its checkpoint again"
+        )
 
 
 def matches(layer: str, patterns: Sequence[str]) -> bool:

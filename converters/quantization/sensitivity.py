@@ -23,7 +23,8 @@ from maskconver_mobile.converters.backends.tflite.quantize import (
 )
 from maskconver_mobile.converters.passes.pad_classes import NEVER
 from maskconver_mobile.converters.quantization.calibration import Tensor
-from maskconver_mobile.converters.quantization.recipes import NETWORK, Operation, find_recipe
+from maskconver_mobile.converters.quantization.policy import NETWORK
+from maskconver_mobile.converters.quantization.recipes import Operation, Roles, find_recipe
 from maskconver_mobile.errors import MaskConverError
 
 Outputs = list[NDArray[np.float32]]
@@ -52,9 +53,9 @@ class Sensitivity:
     layers: tuple[LayerSensitivity, ...]
 
 
-def layer_paths(content: bytes) -> list[str]:
+def layer_paths(content: bytes, roles: Roles) -> list[str]:
     """The layers of the network that a recipe quantizes, in the graph's order."""
-    return list(dict.fromkeys(op.layer for op in _network(content)))
+    return list(dict.fromkeys(op.layer for op in _network(content, roles)))
 
 
 def analyse(
@@ -89,8 +90,8 @@ def analyse(
         raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
     pixels = takes_pixels(content, card, chosen)
     prepared = prepare(content, chosen, calibration, pixels=pixels)
-    float_model = _cut_at_heads(prepared)
-    found = _network(float_model)
+    float_model = _cut_at_heads(prepared, card.roles)
+    found = _network(float_model, card.roles)
     names = integer_tensors(float_model, found)
     measured = FlatbufferGraph(float_model).ranges(names, calibration, chosen.activation_bits)
     if pixels:
@@ -105,7 +106,7 @@ def analyse(
 
     total = noise(found)
     layers = []
-    for layer in layer_paths(content):
+    for layer in layer_paths(content, card.roles):
         alone = noise([op for op in found if op.layer == layer])
         without = noise([op for op in found if op.layer != layer])
         layers.append(LayerSensitivity(layer, _decibel(alone), _decibel(without) - _decibel(total)))
@@ -113,15 +114,15 @@ def analyse(
     return Sensitivity(_decibel(total), tuple(sorted(layers, key=lambda one: -one.saves)))
 
 
-def _network(content: bytes) -> list[Operation]:
-    return [op for op in operations(content) if NETWORK.match(op.name) and op.kind != "FULLY_CONNECTED"]
+def _network(content: bytes, roles: Roles) -> list[Operation]:
+    return [op for op in operations(content, roles) if op.name.startswith(NETWORK) and op.kind != "FULLY_CONNECTED"]
 
 
-def _cut_at_heads(content: bytes) -> bytes:
+def _cut_at_heads(content: bytes, roles: Roles) -> bytes:
     """The same graph without what follows the network: its last tensors become the outputs."""
     flatbuffer = Flatbuffer(content)
     graph = flatbuffer.graph
-    names = {op.name for op in _network(content)}
+    names = {op.name for op in _network(content, roles)}
     heads = [op for op in graph.operators if flatbuffer.name(int(op.outputs[0])) in names]
     needed: set[int] = {int(t) for op in heads for t in op.outputs}
     kept: list[Any] = []

@@ -162,7 +162,7 @@ def test_layers_with_layer_norm_are_analysed(photos: Path, tmp_path: Path, monke
     plain = tmp_path / "plain.tflite"
     convert(config, TINY, plain)
     layers = ["class_head/_convs/1", "backbone/layer_with_weights-1/_conv0"]
-    monkeypatch.setattr("maskconver_mobile.converters.quantization.sensitivity.layer_paths", lambda _: layers)
+    monkeypatch.setattr("maskconver_mobile.converters.quantization.sensitivity.layer_paths", lambda *_: layers)
     report, _ = analyse_file(plain, "int8", calibration=photos)
     assert {layer.layer for layer in report.layers} == set(layers)
 

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from maskconver_mobile.converters.backends.onnx.float_graph import WEIGHT_LIMIT
 from maskconver_mobile.converters.backends.onnx.quantize import find_operations, quantize_onnx
-from maskconver_mobile.converters.quantization.recipes import NETWORK
+from maskconver_mobile.converters.quantization.policy import NETWORK
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation.comparison import match_proposals
 from maskconver_mobile.segmenter import Segmenter
@@ -81,7 +81,7 @@ def test_the_network_alone_turns_integer(quantized: dict[Any, Path]) -> None:
         if node.name.split("/")[1] == "_classifier":
             assert node.input[1] in weights
             continue
-        assert NETWORK.match(node.name)
+        assert node.name.startswith(NETWORK)
         numbers = [weights[name] for name in made[node.input[1]].input]
         assert numbers[0].dtype == np.int8
         assert np.abs(numbers[0]).max() <= WEIGHT_LIMIT
@@ -100,7 +100,7 @@ def test_the_network_alone_turns_integer(quantized: dict[Any, Path]) -> None:
 def test_nothing_stands_between_a_convolution_and_its_relu(quantized: dict[Any, Path]) -> None:
     graph = onnx.load(quantized["masks", "int8"]).graph
     made = {name: node.op_type for node in graph.node for name in node.output}
-    before = Counter(made[n.input[0]] for n in graph.node if n.op_type == "Relu" and NETWORK.match(n.name))
+    before = Counter(made[n.input[0]] for n in graph.node if n.op_type == "Relu" and n.name.startswith(NETWORK))
     assert before["Conv"] > 40
     assert before["DequantizeLinear"] == 0
 
@@ -121,7 +121,9 @@ def test_layers_can_be_kept_float(onnx_models: Models, images: list[Tensor]) -> 
     weights = {t.name for t in kept.graph.initializer}
     float_layers = {n.name.rpartition("/")[0] for n in kept.graph.node if n.op_type == "Conv" and n.input[1] in weights}
     assert "backbone/layer_with_weights-3/_conv1" in float_layers
-    assert {op.layer for op in find_operations(kept) if op.layer.startswith("class_head/_convs")} <= float_layers
+    assert {
+        op.layer for op in find_operations(kept, card.roles) if op.layer.startswith("class_head/_convs")
+    } <= float_layers
     assert "backbone/layer_with_weights-3/_conv0" not in float_layers
 
 

@@ -189,7 +189,8 @@ def test_keep_float(plain: Path, photos: Path, tmp_path: Path) -> None:
 
 
 def test_layers_bear_the_names_of_the_checkpoint(plain: Path) -> None:
-    found = operations(read_tflite(plain).content)
+    file = read_tflite(plain)
+    found = operations(file.content, file.card.roles)
     layers = {op.layer for op in found}
     assert {"backbone/layer_with_weights-0/_conv0", "class_head/_convs/0", "class_head/_classifier"} <= layers
     assert not any(op.integer for op in found if op.layer.endswith("_classifier") or op.layer.startswith("mlp"))

@@ -14,8 +14,10 @@ from maskconver_mobile.converters.backends.onnx.export import to_onnx
 from maskconver_mobile.converters.backends.onnx.quantize import quantize_onnx
 from maskconver_mobile.converters.backends.tflite.export import to_tflite
 from maskconver_mobile.converters.backends.tflite.quantize import quantize
+from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import ModelConfig, read_config
 from maskconver_mobile.converters.describe import make_card
+from maskconver_mobile.converters.quantization.policy import layer_roles
 from maskconver_mobile.converters.spec import GraphSpec
 
 pytestmark = pytest.mark.slow
@@ -43,7 +45,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelConfig, Any,
     path = tmp_path_factory.mktemp("pyramid") / "config.yaml"
     path.write_text(yaml.safe_dump({"task": {"model": MODEL}}))
     config, weights = read_config(path), random_weights()
-    return config, weights, make_card(config, weights, SPEC, "float32", "pyramid", ())
+    graph, _ = compile_graph(config, weights, SPEC, "tflite")
+    return config, weights, make_card(config, weights, SPEC, "float32", "pyramid", (), roles=layer_roles(graph))
 
 
 SPEC = GraphSpec("heads", input_type="uint8")

@@ -16,7 +16,16 @@ from maskconver_mobile.converters.backends.onnx.float_graph import OnnxFloatGrap
 from maskconver_mobile.converters.backends.onnx.graph import checked
 from maskconver_mobile.converters.quantization.calibration import Ranges, Tensor
 from maskconver_mobile.converters.quantization.equalization import equalize
-from maskconver_mobile.converters.quantization.recipes import NETWORK, ONNX_RECIPES, Operation, find_recipe, select
+from maskconver_mobile.converters.quantization.recipes import (
+    ONNX_RECIPES,
+    Operation,
+    Roles,
+    allowed,
+    check_roles,
+    find_recipe,
+    layer_of,
+    select,
+)
 from maskconver_mobile.converters.quantization.rounding import round_depthwise
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.formats.onnx.file import attach, read_tail
@@ -49,11 +58,12 @@ def quantize_onnx(
         raise MaskConverError(
             f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
         )
+    check_roles(card)
     if card.target == "arm" and recipe != "float16":
         raise MaskConverError(f"model {card.name} has target arm, whose form is for floats; convert it for target cpu")
     model = checked(onnx.load_model_from_string(content))
     tail = read_tail({entry.key: entry.value for entry in model.metadata_props}, card.name)
-    operations = select(find_operations(model), keep_float, chosen)
+    operations = select(find_operations(model, card.roles), keep_float, chosen)
     if recipe == "float16":
         halve_weights(model, {op.name for op in operations})
     else:
@@ -75,22 +85,17 @@ def quantize_onnx(
     return attach(checked(model), replace(card, recipe=recipe, tools=tools), tail)
 
 
-def find_operations(model: onnx.ModelProto) -> list[Operation]:
-    """What can be quantized, in the graph's order; what stays float is the same as in `quantize.operations`."""
-    layers = {node.name: node.name.rpartition("/")[0] for node in model.graph.node}
-    normed = {layers[node.name] for node in model.graph.node if node.op_type == "Sqrt"}
-    grouped = normed & {layers[node.name] for node in model.graph.node if node.op_type == "GlobalAveragePool"}
+def find_operations(model: onnx.ModelProto, roles: Roles) -> list[Operation]:
+    """What can be quantized, in the graph's order; `roles` are those of its card."""
     maps = set(_float_maps(model))
     constants = {tensor.name for tensor in model.graph.initializer}
     found = []
     for node in model.graph.node:
-        layer = layers[node.name]
-        on_map = NETWORK.match(node.name) is not None and node.output[0] in maps
-        in_network = on_map and not layer.endswith("_classifier") and layer not in grouped
-        if in_network and node.op_type in (("Conv",) if layer in normed else INTEGER):
-            found.append(Operation(node.op_type, node.name, layer, integer=True))
-        elif layer and node.op_type in ("Conv", "Gemm") and node.input[1] in constants:
-            found.append(Operation(node.op_type, node.name, layer, integer=False))
+        layer, kind, on_map = layer_of(node.name), node.op_type, node.output[0] in maps
+        if on_map and allowed(layer, roles, whole=kind in INTEGER, convolution=kind == "Conv"):
+            found.append(Operation(kind, node.name, layer, integer=True))
+        elif "/" in node.name and kind in ("Conv", "Gemm") and node.input[1] in constants:
+            found.append(Operation(kind, node.name, layer, integer=False))
     return found
 
 

@@ -22,10 +22,12 @@ from maskconver_mobile.converters.quantization.calibration import Ranges, Tensor
 from maskconver_mobile.converters.quantization.equalization import equalize
 from maskconver_mobile.converters.quantization.half_precision import halve_weights
 from maskconver_mobile.converters.quantization.recipes import (
-    NETWORK,
     WEIGHT_BITS,
     Operation,
     Recipe,
+    Roles,
+    allowed,
+    check_roles,
     find_recipe,
     layer_of,
     matches,
@@ -40,36 +42,19 @@ Statistics = dict[str, dict[str, Any]]
 
 
 INTEGER = (*CONVOLUTIONS, "ADD", "CONCATENATION", "MEAN", "AVERAGE_POOL_2D", "RESIZE_BILINEAR")
-CHOICE = "TOPK_V2"
 WEIGHTS_ONLY = ("CONV_2D", "FULLY_CONNECTED")
 
 
-def operations(content: bytes) -> list[Operation]:
-    """What can be quantized in a float flatbuffer, in its order.
-
-    The network turns integer, up to the choice of proposals. The classifiers' outputs stay float: scores of an integer
-    class map are tied, and mask logits come of products with the pixel embeddings. So do layer and group norms, whose
-    squares do not fit, and all that follows the choice.
-    """
+def operations(content: bytes, roles: Roles) -> list[Operation]:
+    """What can be quantized in a float flatbuffer, in its order; `roles` are those of its card."""
     flatbuffer = Flatbuffer(content)
-    named = [(op, flatbuffer.kind(op), flatbuffer.name(int(op.outputs[0]))) for op in flatbuffer.graph.operators]
-    normed = {layer_of(name) for _, kind, name in named if kind == "RSQRT"}
-    grouped = {layer_of(name) for _, kind, name in named if kind == "SQRT"}
-    chosen: set[int] = set()
     found = []
-    for op, kind, name in named:
-        layer = layer_of(name)
-        if kind == CHOICE or not chosen.isdisjoint(op.inputs):
-            chosen.update(op.outputs)
-        in_network = NETWORK.match(name) is not None and not layer.endswith("_classifier") and layer not in grouped
-        if (
-            in_network
-            and chosen.isdisjoint(op.outputs)
-            and (kind in (CONVOLUTIONS if layer in normed else INTEGER) or is_band(name))
-        ):
-            found.append(Operation(kind, name, layer, integer=True))
-        elif kind in WEIGHTS_ONLY:
-            found.append(Operation(kind, name, layer, integer=False))
+    for op in flatbuffer.graph.operators:
+        kind, name = flatbuffer.kind(op), flatbuffer.name(int(op.outputs[0]))
+        convolution = kind in CONVOLUTIONS or is_band(name)
+        integer = allowed(layer_of(name), roles, whole=kind in INTEGER or convolution, convolution=convolution)
+        if integer or kind in WEIGHTS_ONLY:
+            found.append(Operation(kind, name, layer_of(name), integer))
     return found
 
 
@@ -105,13 +90,13 @@ def quantize(
     metadata = read_metadata(content, card.name)
     pixels = takes_pixels(content, card, chosen, chosen.kept(keep_float))
     if not chosen.activation_bits:
-        kept = select(operations(content), keep_float, chosen)
+        kept = select(operations(content, card.roles), keep_float, chosen)
         quantized = _weights_only(content, chosen, kept)
     else:
         if not calibration:
             raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
         prepared = prepare(content, chosen, calibration, on_image, pixels=pixels, keep_float=chosen.kept(keep_float))
-        kept = select(operations(prepared), keep_float, chosen)
+        kept = select(operations(prepared, card.roles), keep_float, chosen)
         ranges = FlatbufferGraph(prepared).ranges(
             integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image
         )
@@ -138,6 +123,7 @@ def check_quantizable(card: ModelCard, recipe: Recipe) -> None:
         raise MaskConverError(
             f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
         )
+    check_roles(card)
     check_installed(recipe)
 
 
@@ -157,7 +143,7 @@ def takes_pixels(content: bytes, card: ModelCard, recipe: Recipe, keep_float: Se
     """Whether the quantized graph takes the pixels as they are (`pixel_input`): not if its first layer stays float."""
     if recipe.activation_bits != WEIGHT_BITS or card.input_type == "float32":
         return False
-    first = next((op for op in operations(content) if op.kind == "CONV_2D"), None)
+    first = next((op for op in operations(content, card.roles) if op.kind == "CONV_2D"), None)
     return first is not None and not matches(first.layer, keep_float)
 
 
