@@ -2,7 +2,7 @@
 
     python android_demo/fixtures.py FOLDER
 
-It takes half a minute, most of it for converting tiny models.
+It takes a minute, most of it for converting tiny models.
 """
 
 import json
@@ -29,6 +29,11 @@ from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
 REPOSITORY = Path(__file__).parents[1]
 TINY = REPOSITORY / "tests" / "data" / "tiny_96"
+FAMILIES = (
+    REPOSITORY / "tests" / "data" / "families" / "semantic_96" / "config_tall.yaml",
+    REPOSITORY / "tests" / "data" / "families" / "resnet50_fpn_64" / "config_wide.yaml",
+)
+"""A semantic model, and one of several levels, both of inputs that are not square."""
 SHAPES = (
     *((1, 1), (1, 7), (9, 1), (2, 3), (31, 31), (32, 48), (33, 47), (48, 64), (49, 65), (64, 48), (96, 128), (97, 33)),
     *((100, 700), (240, 320), (257, 255), (300, 7), (333, 500), (480, 640), (640, 480), (512, 512)),
@@ -108,7 +113,10 @@ def models(folder: Path) -> Iterator[Path]:
         yield _tiny(folder, level, "float32", "float32")
     for input_type in get_args(InputType):
         yield _tiny(folder, "masks", input_type, "float16")
-    yield _tiny(folder, "masks", "float32", "float32", "config_hw.yaml")
+    yield _tiny(folder, "masks", "float32", "float32", TINY / "config_hw.yaml")
+    for config in FAMILIES:
+        yield _tiny(folder, "masks", "pixels", "float32", config)
+        yield _tiny(folder, "panoptic", "pixels", "float32", config)
     path = _tiny(folder, "masks", "uint8", "float32")
     yield path
     file = read_tflite(path)
@@ -120,9 +128,11 @@ def models(folder: Path) -> Iterator[Path]:
         yield quantized
 
 
-def _tiny(folder: Path, level: Level, input_type: InputType, precision: str, config: str = "config.yaml") -> Path:
-    path = folder / f"tiny_{Path(config).stem}_{level}_{input_type}_{precision}.tflite"
-    convert(TINY / config, TINY, path, spec=GraphSpec(level=level, input_type=input_type), precision=precision)
+def _tiny(
+    folder: Path, level: Level, input_type: InputType, precision: str, config: Path = TINY / "config.yaml"
+) -> Path:
+    path = folder / f"tiny_{config.stem}_{level}_{input_type}_{precision}.tflite"
+    convert(config, config.parent, path, spec=GraphSpec(level=level, input_type=input_type), precision=precision)
     return path
 
 
@@ -141,6 +151,7 @@ def answer(model: Path, image: NDArray[np.uint8]) -> Arrays:
     segments = [(s.id, s.category_id, s.is_thing, s.area, *s.bbox) for s in result.segments]
     return {
         **{f"output/{name}": value for name, value in outputs.items()},
+        "card": np.array([*card.input_size, *card.output_size, card.num_instances, card.num_classes], np.int32),
         "input": tensor,
         "map": result.panoptic_map,
         "segments": np.array(segments, np.int32).reshape(-1, 8),

@@ -6,7 +6,7 @@ Run it as `python web_demo/tests/answers.py web_demo/out/fixtures web_demo/out/d
 import sys
 from pathlib import Path
 
-from fixtures import Writer
+from fixtures import FAMILIES, Writer
 
 import maskconver_mobile
 from maskconver_mobile import Segmenter
@@ -35,6 +35,9 @@ def main() -> None:
         checkpoint = Path(__file__).parents[2] / "maskconver_mobile" / "demo" / "maskconver_256_demo"
         config = checkpoint.with_suffix(".yaml")
         convert(config, checkpoint, models / name, spec=spec, precision=precision)
+    for family, config in FAMILIES.items():
+        convert(config, config.parent, models / f"{family}_masks.tflite")
+        convert(config, config.parent, models / f"{family}_panoptic.onnx", spec=GraphSpec(level="panoptic"))
     for model in (path for suffix in ("*.tflite", "*.onnx") for path in page.glob(suffix)):
         (models / model.name).write_bytes(model.read_bytes())
     writer, answers = Writer(folder), {}

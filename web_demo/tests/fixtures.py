@@ -23,11 +23,17 @@ from maskconver_mobile.inference.merge import MergeRule, merge_image
 from maskconver_mobile.inference.tail import Tail, finish_heads
 from maskconver_mobile.labels import coco_panoptic
 from maskconver_mobile.result import from_maps
+from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
 THINGS = frozenset(range(1, 91))
 MERGE_CASES = DATA / "merge_cases.npz"
 TINY = DATA / "tiny_96"
+FAMILIES = {
+    "semantic": DATA / "families" / "semantic_96" / "config_tall.yaml",
+    "levels": DATA / "families" / "resnet50_fpn_64" / "config_wide.yaml",
+}
+"""A semantic model, and one of several levels, both of inputs that are not square."""
 CARD = ModelCard(
     name="model",
     level="masks",
@@ -165,6 +171,40 @@ def write_heads(writer: Writer, rng: np.random.Generator) -> None:
     writer.save("heads", {name: writer.array(values) for name, values in zip(names, arrays, strict=True)})
 
 
+def write_families(writer: Writer, folder: Path) -> None:
+    """Model files of other families, their outputs for an image, and what follows."""
+    from maskconver_mobile.converters.convert import convert
+    from maskconver_mobile.converters.spec import GraphSpec
+
+    image = np.ascontiguousarray(load_image(DEFAULT_MODEL.with_name("astronaut.jpg"))[20:170, 150:350])
+    folder.mkdir(exist_ok=True)
+    cases = []
+    for family, config in FAMILIES.items():
+        for level in ("masks", "panoptic"):
+            path = folder / f"{family}_{level}.onnx"
+            card = convert(config, config.parent, path, spec=GraphSpec(level=level))
+            segmenter = Segmenter(path)
+            tensor, _ = preprocess(image, card)
+            result = segmenter.segment(image)
+            case = {
+                "name": path.name,
+                "card": {
+                    "inputSize": card.input_size,
+                    "outputSize": card.output_size,
+                    "numInstances": card.num_instances,
+                    "numClasses": card.num_classes,
+                },
+                "image": writer.array(image),
+                "tensor": writer.array(tensor),
+                "outputs": {name: writer.array(value) for name, value in segmenter.run_tensor(tensor).items()},
+                "categories": writer.array(result.category_map.astype(np.int32)),
+                "panoptic": writer.array(result.panoptic_map),
+                "segments": [asdict(segment) for segment in result.segments],
+            }
+            cases.append(case)
+    writer.save("families", cases)
+
+
 def write_pictures(writer: Writer, folder: Path, rng: np.random.Generator) -> None:
     """Image files of several kinds, and their pixels as the Python package decodes them."""
     (folder / "pictures").mkdir(exist_ok=True)
@@ -234,6 +274,7 @@ def main() -> None:
     write_preprocessing(writer, rng)
     write_merges(writer, rng)
     write_heads(writer, rng)
+    write_families(writer, folder / "families")
     write_pictures(writer, folder, rng)
     write_cards(folder)
     write_statistics(folder, rng)

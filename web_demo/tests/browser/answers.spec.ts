@@ -60,6 +60,8 @@ const EXACT = [
   "panoptic.onnx",
   "normalized.tflite",
 ];
+/** Of other families. A pixel of their small canvases is 36 of the photograph, and one is nearly a tie. */
+const FAMILIES = ["semantic_masks.tflite", "semantic_panoptic.onnx", "levels_masks.tflite", "levels_panoptic.onnx"];
 const HALVED = ["float16.tflite", "float16.onnx"];
 
 test.beforeEach(async ({ page, host }) => {
@@ -67,7 +69,7 @@ test.beforeEach(async ({ page, host }) => {
   await page.waitForFunction(() => "web" in window);
 });
 
-for (const model of [...EXACT, ...HALVED]) {
+for (const model of [...EXACT, ...FAMILIES, ...HALVED]) {
   test(`${model} gives Python's answer`, async ({ page }) => {
     const answer = fixture.cases[model] as Answer;
     const found = await run(page, model, { backend: "wasm" });
@@ -83,9 +85,11 @@ for (const model of [...EXACT, ...HALVED]) {
         (most, logit, i) => Math.max(most, Math.abs(logit - (found.outputs.mask_logits?.[i] ?? 1e9))),
         0,
       );
-      expect(worst).toBeLessThan(1e-4);
+      const largest = logits.reduce((most, logit) => Math.max(most, Math.abs(logit)), 1);
+      expect(worst).toBeLessThan(1e-4 * largest);
     }
-    expect(agreement(found.panoptic, fixture.array(answer.panoptic))).toBeGreaterThanOrEqual(0.9999);
+    const least = FAMILIES.includes(model) ? 0.9995 : 0.9999;
+    expect(agreement(found.panoptic, fixture.array(answer.panoptic))).toBeGreaterThanOrEqual(least);
     expect(found.labels).toEqual(answer.labels);
   });
 }
@@ -232,5 +236,5 @@ test("pictures of every kind have Python's pixels", async ({ page }) => {
 });
 
 test("every model has its test", () => {
-  expect(Object.keys(fixture.cases).sort()).toEqual([...EXACT, ...HALVED, "int8.tflite"].sort());
+  expect(Object.keys(fixture.cases).sort()).toEqual([...EXACT, ...FAMILIES, ...HALVED, "int8.tflite"].sort());
 });

@@ -33,7 +33,7 @@ enum class InputType { UINT8, PIXELS, FLOAT32 }
  * @property std per RGB channel, in pixel units.
  * @property outputSize of the canvas on which proposals are merged.
  * @property numInstances the number of proposals.
- * @property numClasses class ids run from 0 to one less; 0 is void.
+ * @property numClasses class ids run from 0 to one less; 0 is void, unless a category has it.
  * @property objectMaskThreshold a proposal takes part in the merge if it scores above it.
  * @property overlapThreshold part of its own mask that a proposal must win to be kept.
  * @property smallAreaThreshold a kept proposal has more pixels than this on the canvas.

@@ -69,6 +69,29 @@ class PipelineTest {
     }
 
     @Test
+    fun cardsAreThoseOfPython() {
+        for (name in Fixtures.models) {
+            val card = Fixtures.model(name).card
+            val sizes = listOf(card.inputSize, card.outputSize).flatMap { listOf(it.height, it.width) }
+            assertEquals(name, Fixtures.arrays(name).getValue("card").ints().toList(), sizes + card.numInstances + card.numClasses)
+        }
+    }
+
+    @Test
+    fun semanticModelsHaveNoThingsAndClass0() {
+        for (level in listOf("masks", "panoptic")) {
+            val model = Fixtures.model("tiny_config_tall_${level}_pixels_float32")
+            assertTrue(model.card.inputSize.height > model.card.inputSize.width)
+            Pipeline(model, Options()).use { pipeline ->
+                val result = pipeline.segment(image("tiny"), 0.0, null)
+                assertTrue(result.segments.size > 2 && result.segments.none { it.isThing })
+                assertEquals(listOf("class 0" to 0f), result.segments.filter { it.categoryId == 0 }.map { it.label to it.score })
+                assertEquals(0, result.panopticMap.count { it == 0 })
+            }
+        }
+    }
+
+    @Test
     fun quantizedModelsRun() {
         val quantized = Fixtures.models - exact.toSet()
         assertEquals(2, quantized.size)
