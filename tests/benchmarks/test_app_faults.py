@@ -103,13 +103,13 @@ def test_results_that_are_none(
 def test_timings_that_do_not_fit_the_photographs(phone: Phone, tmp_path: Path) -> None:
     phone(app={"values": {"samples_ms": [1.0] * 8}})
     message = str(run(DEFAULT_MODEL, tmp_path / "out").exception)
-    assert "samples_ms holds 8 timings; expected a multiple of 7 inputs" in message
+    assert "samples_ms holds 8 timings; expected a multiple of 9 inputs" in message
 
 
 def test_an_app_that_passes_the_photographs_over(phone: Phone, tmp_path: Path) -> None:
     phone(app={"values": {"options": {}}})
     message = str(run(DEFAULT_MODEL, tmp_path / "out").exception)
-    assert "options.inputs holds 0 of 7 inputs that were asked for" in message
+    assert "options.inputs holds 0 of 9 inputs that were asked for" in message
 
 
 @pytest.mark.parametrize("moment", ["push", "run", "pull"])
