@@ -54,7 +54,7 @@ def test_norms_keep_their_squares_in_float() -> None:
 
 @pytest.mark.parametrize("name", ["tiny_96", "families/v3small_96", "families/resnet50_fpn_64"])
 def test_both_formats_find_the_same_layers(name: str, tmp_path: Path) -> None:
-    """At level `heads`, where both write the same layers; a format's own form may join or move some at others."""
+    """But for branches of the decoder that on small maps are folded and joined in ONNX (`fold_center_tap`)."""
     folder = TINY.parent / name
     checkpoint = next(folder.glob("*.index")).with_suffix("")
     flat, plain = tmp_path / "model.tflite", tmp_path / "model.onnx"
@@ -65,8 +65,9 @@ def test_both_formats_find_the_same_layers(name: str, tmp_path: Path) -> None:
     ]
     kinds = ("CONV_2D", "DEPTHWISE_CONV_2D", "Conv")
     layers = [{op.layer for op in each if op.integer and op.kind in kinds} for each in found]
-    assert layers[0] == layers[1]
-    assert len(layers[0]) > 10
+    assert layers[1] <= layers[0]
+    assert all(layer.startswith("decoder/aspp/aspp_layers/") for layer in layers[0] - layers[1])
+    assert len(layers[1]) > 10
 
 
 @pytest.mark.parametrize("format", ["tflite", "onnx"])

@@ -214,7 +214,7 @@ def test_gate(plain: Path, photos: Path, tmp_path: Path) -> None:
 
 def test_sensitivity(plain: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layers = ["class_head/_convs/1", "backbone/layer_with_weights-3/_conv1"]
-    monkeypatch.setattr(sensitivity, "layer_paths", lambda content: layers)
+    monkeypatch.setattr(sensitivity, "layer_paths", lambda *_: layers)
     report, data = analyse_file(plain, "int8", calibration=photos, num_calibration=2)
     assert len(data.inputs) == 2
     assert {one.layer for one in report.layers} == set(layers)
