@@ -105,6 +105,7 @@ class WorkerProcess:
             raise AssertionError("opened with a pipe")
         late = threading.Event()
         watchdog = threading.Timer(timeout_s, self._give_up, (late,))
+        watchdog.daemon = True  # an interrupt before `try` must not leave it to be waited for
         watchdog.start()
         try:
             line = self._process.stdout.readline()
