@@ -126,7 +126,8 @@ describe("card", () => {
     expect(refusal(() => read({ schema: 3 }))).toContain("schema 3, newer than this page");
   });
 
-  const OPTIONAL = ["source", "tools", "hard_sigmoid", "half_precision", "rescale_predictions", "heads", "passes"];
+  const ARITHMETIC = ["hard_sigmoid", "half_precision", "rescale_predictions", "heads"];
+  const OPTIONAL = ["source", "tools", "passes", "roles", ...ARITHMETIC];
   test.each(Object.keys(card).filter((key) => !OPTIONAL.includes(key)))("without a good %s it is refused", (key) => {
     for (const value of [null, undefined, {}, [], [1, 2, 3, 4], -1, true, "x".repeat(10_000)]) {
       if (typeof value === "string" && typeof card[key] === "string" && !["level", "input_type"].includes(key))
