@@ -62,8 +62,7 @@ def equalize(graph: FloatGraph, inputs: Sequence[Tensor], on_image: Callable[[],
 
     graph.observe(links, inputs, widen, on_image)
     for name in links:
-        producer = next(each for each in graph.convolutions() if each.output == name)
-        _scale(graph, producer, graph.readers(name), reach[name])
+        _scale(graph, graph.maker(name), graph.readers(name), reach[name])
 
 
 def _scale(graph: FloatGraph, producer: Convolution, readers: Sequence[Convolution], reach: Array) -> None:

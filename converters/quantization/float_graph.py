@@ -13,6 +13,9 @@ from maskconver_mobile.converters.quantization.calibration import Ranges, Sample
 Array = NDArray[np.float32]
 Look = Callable[[str, Array], None]
 
+WEIGHT_LIMIT = 127
+"""Largest magnitude of an integer weight; where a graph is `paired`, of two neighbors together."""
+
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
@@ -47,7 +50,7 @@ class FloatGraph(ABC):
     """A float model that is about to be quantized.
 
     Attributes:
-        paired: whether neighboring integer weights share a limit (see `step`).
+        paired: whether neighboring integer weights share a limit.
     """
 
     paired = False
@@ -55,6 +58,10 @@ class FloatGraph(ABC):
     @abstractmethod
     def convolutions(self) -> list[Convolution]:
         """All of them, in the graph's order."""
+
+    @abstractmethod
+    def maker(self, output: str) -> Convolution:
+        """The convolution that makes a map."""
 
     @abstractmethod
     def readers(self, output: str) -> list[Convolution]:
@@ -83,7 +90,7 @@ class FloatGraph(ABC):
 
     def step(self, weights: Array) -> Array:
         """What one means in the integer weights of each channel: [channels] for [channels, taps]."""
-        return np.asarray(np.maximum(np.abs(weights).max(1), 1e-9) / 127, np.float32)
+        return np.asarray(np.maximum(np.abs(weights).max(1), 1e-9) / WEIGHT_LIMIT, np.float32)
 
     def ranges(
         self,

@@ -12,7 +12,7 @@ from maskconver_mobile.converters.backends.registry import BACKENDS, backend_of
 from maskconver_mobile.converters.backends.tflite.quantize import check_quantizable
 from maskconver_mobile.converters.convert import check_format, convert
 from maskconver_mobile.converters.quantization.calibration import CalibrationSet, choose_images, read_calibration
-from maskconver_mobile.converters.quantization.recipes import find_recipe
+from maskconver_mobile.converters.quantization.recipes import check_calibration, find_recipe
 from maskconver_mobile.converters.quantization.sensitivity import Sensitivity, analyse, layer_paths
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation.comparison import compare
@@ -87,8 +87,8 @@ def quantize_file(
     target = backend_of(output)
     target.check_recipe(chosen, output)
     images = find_images([str(gate)]) if gate is not None else []
-    calibrated = () if images else _choose(recipe, calibration, num_calibration)[:NUM_CHECKED]
-    data = _read(card, recipe, calibration, num_calibration, progress)
+    calibrated = _choose(recipe, calibration, num_calibration)
+    data = _read(card, calibrated, progress)
     with progress("Calibrating", chosen.passes * len(data.inputs)) as advance:
         quantized, written = target.quantize(
             content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance
@@ -97,7 +97,7 @@ def quantize_file(
     with replacing(output) as temporary:
         temporary.write_bytes(quantized)
         if images or calibrated:
-            loss = measure_loss(model, temporary, images or calibrated, progress)
+            loss = measure_loss(model, temporary, images or calibrated[:NUM_CHECKED], progress)
             if images and loss > max_loss:
                 raise MaskConverError(
                     f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, "
@@ -165,7 +165,7 @@ def analyse_file(
         raise MaskConverError(f"{model}: layers are analysed in .tflite files; convert the checkpoint to one")
     file = read_tflite(model)
     check_quantizable(file.card, find_recipe(recipe))
-    data = _read(file.card, recipe, calibration, num_calibration, progress)
+    data = _read(file.card, _choose(recipe, calibration, num_calibration), progress)
     with progress("Analysing", len(layer_paths(file.content, file.card.roles))) as advance:
         return analyse(file.content, file.card, recipe, data.inputs, on_layer=advance), data
 
@@ -176,18 +176,15 @@ def measure_loss(model: Path, other: Path, images: Sequence[Path], progress: Pro
         return 1 - compare(Segmenter(model), Segmenter(other), images, advance).agreement
 
 
-def _read(card: ModelCard, recipe: str, folder: Path | None, count: int, progress: Progress) -> CalibrationSet:
-    images = _choose(recipe, folder, count)
+def _read(card: ModelCard, images: Sequence[Path], progress: Progress) -> CalibrationSet:
     with progress("Reading images", len(images)) as advance:
         return read_calibration(images, card, advance) if images else CalibrationSet((), ())
 
 
 def _choose(recipe: str, folder: Path | None, count: int) -> list[Path]:
-    if not find_recipe(recipe).activation_bits:
-        return []
-    if folder is None:
-        raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
-    return choose_images(folder, count)
+    chosen = find_recipe(recipe)
+    check_calibration(chosen, folder)
+    return choose_images(folder, count) if folder is not None and chosen.activation_bits else []
 
 
 def _check_output(output: Path, model: Path) -> None:

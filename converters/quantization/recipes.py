@@ -50,9 +50,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("float16", 0),
         Recipe("dynamic", 0),
         Recipe("int8", 8),
-        Recipe(
-            "int8-balanced", 8, ("backbone/layer_with_weights-[0-6]/*", "class_head/*", "decoder/aspp/projection/*")
-        ),
+        Recipe("int8-balanced", 8, SENSITIVE),
         Recipe("int16x8", 16),
     )
 }
@@ -88,18 +86,18 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def select(found: Sequence[Operation], keep_float: Sequence[str], recipe: Recipe | None = None) -> list[Operation]:
+def select(found: Sequence[Operation], keep_float: Sequence[str], recipe: Recipe) -> list[Operation]:
     """The operations that are left to quantize: all but those that the user or the recipe keeps.
 
     Raises:
         MaskConverError: a pattern matches no layer.
     """
     for pattern in keep_float:
-        if not any(fnmatchcase(op.layer, pattern) for op in found):
+        if not any(matches(op.layer, (pattern,)) for op in found):
             layers = sorted({op.layer for op in found if op.integer})
             shown = ", ".join(layers[:: max(1, len(layers) // 3)][:3])
             raise MaskConverError(f"--keep-float {pattern!r} matches no layer; layers are named like {shown}")
-    return [op for op in found if not matches(op.layer, recipe.kept(keep_float) if recipe else keep_float)]
+    return [op for op in found if not matches(op.layer, recipe.kept(keep_float))]
 
 
 def allowed(layer: str, roles: Roles, *, whole: bool, convolution: bool) -> bool:
@@ -115,15 +113,31 @@ def allowed(layer: str, roles: Roles, *, whole: bool, convolution: bool) -> bool
     return whole if role == "integer" else convolution and role == "convolutions"
 
 
-def check_roles(card: ModelCard) -> None:
-    """Refuse a file that does not say what its layers are.
+def check_quantizable(card: ModelCard) -> None:
+    """Refuse a file that cannot be quantized, whatever its format, before any work.
 
     Raises:
-        MaskConverError: it is of an earlier version.
+        MaskConverError: it is quantized already, or of an earlier version, which does not say what its layers are.
     """
+    if card.recipe != "float32":
+        raise MaskConverError(
+            f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
+        )
     if not card.roles:
         raise MaskConverError(
             f"model {card.name} does not say which of its layers may be integers; convert its checkpoint again"
+        )
+
+
+def check_calibration(recipe: Recipe, given: object) -> None:
+    """Refuse integer maps without images to calibrate on; `given` is what there is of them.
+
+    Raises:
+        MaskConverError: the recipe needs some, and nothing is given.
+    """
+    if recipe.activation_bits and not given:
+        raise MaskConverError(
+            f"recipe {recipe.name} needs calibration images; give a folder of them with --calibration"
         )
 
 

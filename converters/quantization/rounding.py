@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.converters.quantization.calibration import GOLDEN_RATIO, Tensor
-from maskconver_mobile.converters.quantization.float_graph import Array, Convolution, FloatGraph
+from maskconver_mobile.converters.quantization.float_graph import WEIGHT_LIMIT, Array, Convolution, FloatGraph
 from maskconver_mobile.converters.quantization.recipes import layer_of, matches
 
 PLACES = 8192
 """Of a map, over all calibration images."""
 SWEEPS = 6
 DAMPING = 1e-4
-LIMIT = 127
 
 Steps = dict[str, Array]
 """What one means in integer weights [channels], by the map that their convolution makes."""
@@ -91,7 +90,7 @@ def descend(kernel: Array, moments: Array, steps: Array, *, paired: bool = False
     places = np.arange(count)
     h[:, places, places] += DAMPING * h[:, places, places].mean(1, keepdims=True) + 1e-20
     whole = np.round(exact / step)
-    fixed = np.abs(whole) >= LIMIT
+    fixed = np.abs(whole) >= WEIGHT_LIMIT
     shift = np.zeros(len(kernel))
     gradient = np.matmul(h, np.pad(exact - whole * step, ((0, 0), (0, 1)))[..., None])[..., 0]
 
@@ -104,7 +103,7 @@ def descend(kernel: Array, moments: Array, steps: Array, *, paired: bool = False
         settle_bias()
         for k in range(count):
             near = [np.abs(whole[:, n]) for n in (k - 1, k + 1) if 0 <= n < count]
-            limit = LIMIT - np.max(near, 0) if paired and near else LIMIT
+            limit = WEIGHT_LIMIT - np.max(near, 0) if paired and near else WEIGHT_LIMIT
             wanted = np.clip(np.round(whole[:, k] + gradient[:, k] / h[:, k, k] / step[:, k]), -limit, limit)
             moved = np.flatnonzero((wanted != whole[:, k]) & ~fixed[:, k])
             if moved.size:

@@ -24,7 +24,7 @@ from maskconver_mobile.converters.backends.tflite.quantize import (
 from maskconver_mobile.converters.passes.pad_classes import NEVER
 from maskconver_mobile.converters.quantization.calibration import Tensor
 from maskconver_mobile.converters.quantization.policy import NETWORK
-from maskconver_mobile.converters.quantization.recipes import Operation, Roles, find_recipe
+from maskconver_mobile.converters.quantization.recipes import Operation, Roles, check_calibration, find_recipe
 from maskconver_mobile.errors import MaskConverError
 
 Outputs = list[NDArray[np.float32]]
@@ -86,8 +86,7 @@ def analyse(
     check_quantizable(card, chosen)
     if not chosen.activation_bits:
         raise MaskConverError(f"recipe {recipe} has no integer activations to analyse; choose int8 or int16x8")
-    if not calibration:
-        raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
+    check_calibration(chosen, calibration)
     pixels = takes_pixels(content, card, chosen)
     prepared = prepare(content, chosen, calibration, pixels=pixels)
     float_model = _cut_at_heads(prepared, card.roles)

@@ -11,8 +11,8 @@ from models import Models, golden_inputs
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from maskconver_mobile.converters.backends.onnx.float_graph import WEIGHT_LIMIT
 from maskconver_mobile.converters.backends.onnx.quantize import find_operations, quantize_onnx
+from maskconver_mobile.converters.quantization.float_graph import WEIGHT_LIMIT
 from maskconver_mobile.converters.quantization.policy import NETWORK
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation.comparison import match_proposals

@@ -6,10 +6,10 @@ import pytest
 from models import Models, golden_inputs
 from numpy.typing import NDArray
 
-from maskconver_mobile.converters.backends.onnx.float_graph import WEIGHT_LIMIT, OnnxFloatGraph, step
+from maskconver_mobile.converters.backends.onnx.float_graph import OnnxFloatGraph, step
 from maskconver_mobile.converters.backends.onnx.graph import checked
 from maskconver_mobile.converters.backends.tflite.float_graph import FlatbufferGraph
-from maskconver_mobile.converters.quantization.float_graph import FloatGraph
+from maskconver_mobile.converters.quantization.float_graph import WEIGHT_LIMIT, FloatGraph
 from maskconver_mobile.converters.quantization.rounding import descend, round_depthwise
 from maskconver_mobile.formats.tflite.file import read_tflite
 

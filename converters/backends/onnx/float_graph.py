@@ -9,16 +9,15 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from maskconver_mobile.converters.quantization.calibration import Tensor
-from maskconver_mobile.converters.quantization.float_graph import Array, Convolution, FloatGraph, Look
-
-WEIGHT_LIMIT = 127
-"""Largest magnitude of an integer weight, and of two neighbors together. x86 without VNNI adds two products of a byte
-and a weight in 16 bits: two weights of 127 saturate there, which changed a sixth of the pixels of photographs, while
-255 * (127 + 1) fits."""
+from maskconver_mobile.converters.quantization.float_graph import WEIGHT_LIMIT, Array, Convolution, FloatGraph, Look
 
 
 class OnnxFloatGraph(FloatGraph):
-    """A model with the shapes of all its tensors; it is changed in place."""
+    """A model with the shapes of all its tensors; it is changed in place.
+
+    Its integer weights are `paired`: x86 without VNNI adds two products of a byte and a weight in 16 bits. Two weights
+    of 127 saturate there, which changed a sixth of the pixels of photographs, while 255 * (127 + 1) fits.
+    """
 
     paired = True
 
@@ -34,6 +33,10 @@ class OnnxFloatGraph(FloatGraph):
     def convolutions(self) -> list[Convolution]:
         """All of them, in the graph's order."""
         return [self._convolution(node) for node in self.model.graph.node if self._is_convolution(node)]
+
+    def maker(self, output: str) -> Convolution:
+        """The convolution that makes a map."""
+        return next(each for each in self.convolutions() if each.output == output)
 
     def readers(self, output: str) -> list[Convolution]:
         """The convolutions that read a map as their image; none if anything else sees it, too."""
@@ -93,25 +96,24 @@ class OnnxFloatGraph(FloatGraph):
         kernel = self._constants[node.input[1]].transpose(2, 3, 1, 0)
         bias = self._constants[node.input[2]] if len(node.input) > 2 else np.zeros(kernel.shape[3], np.float32)
         top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
-        activation, output = self._activation(node.output[0])
         return Convolution(
             node,
             node.input[0],
-            output,
+            self._activated(node.output[0]),
             kernel,
             bias,
             attributes.get("group", 1) > 1,
-            activation,
+            True,  # other activations are operators, which read the map
             _pair(attributes.get("strides", [1, 1])),
             _pair(attributes.get("dilations", [1, 1])),
             ((top, bottom), (left, right)),
         )
 
-    def _activation(self, made: str) -> tuple[bool, str]:
-        """Whether positive factors pass what follows a convolution, and the map behind a ReLU of its own."""
+    def _activated(self, made: str) -> str:
+        """The map behind a ReLU that alone reads a convolution's; else the convolution's own."""
         readers = self._readers[made]
         own = len(readers) == 1 and readers[0].op_type == "Relu" and made not in self._seen_outside
-        return True, readers[0].output[0] if own else made
+        return str(readers[0].output[0]) if own else made
 
 
 def step(weights: Array) -> Array:

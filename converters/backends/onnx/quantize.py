@@ -21,7 +21,8 @@ from maskconver_mobile.converters.quantization.recipes import (
     Operation,
     Roles,
     allowed,
-    check_roles,
+    check_calibration,
+    check_quantizable,
     find_recipe,
     layer_of,
     select,
@@ -54,11 +55,7 @@ def quantize_onnx(
     chosen = find_recipe(recipe)
     if recipe not in ONNX_RECIPES:
         raise MaskConverError(f"recipe {recipe} is not for .onnx files; choose from {', '.join(ONNX_RECIPES)}")
-    if card.recipe != "float32":
-        raise MaskConverError(
-            f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
-        )
-    check_roles(card)
+    check_quantizable(card)
     if card.target == "arm" and recipe != "float16":
         raise MaskConverError(f"model {card.name} has target arm, whose form is for floats; convert it for target cpu")
     model = checked(onnx.load_model_from_string(content))
@@ -67,8 +64,7 @@ def quantize_onnx(
     if recipe == "float16":
         halve_weights(model, {op.name for op in operations})
     else:
-        if chosen.activation_bits and not calibration:
-            raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
+        check_calibration(chosen, calibration)
         names = {op.name for op in operations if op.integer}
         if chosen.activation_bits:
             graph = OnnxFloatGraph(model)
@@ -230,7 +226,7 @@ class _Quantizer(GraphEditor):
         self.node("Add", [scaled, self.constant(f"{stem}_bias", bias[:, None, None])], node.output[0])
 
     def _per_channel(self, name: str, axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """Symmetric integers and a scale per channel, within `float_graph.WEIGHT_LIMIT`.
+        """Symmetric integers and a scale per channel, within `WEIGHT_LIMIT` by pairs.
 
         Products are added in the order in which weights lie in memory: inputs first, or, where a runtime changes the
         layout, places first.

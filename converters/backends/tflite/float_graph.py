@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,14 @@ class FlatbufferGraph(FloatGraph):
         flatbuffer = self._flatbuffer
         return [self._convolution(op) for op in flatbuffer.graph.operators if flatbuffer.kind(op) in CONVOLUTIONS]
 
+    def maker(self, output: str) -> Convolution:
+        """The convolution that makes a map."""
+        tensor = self._number(output)
+        return self._convolution(next(op for op in self._flatbuffer.graph.operators if tensor in op.outputs))
+
     def readers(self, output: str) -> list[Convolution]:
         """The convolutions that read a map as their image; none if anything else sees it, too."""
-        tensor = self._numbers[output]
+        tensor = self._number(output)
         found = self._flatbuffer.consumers(tensor)
         alone = all(self._flatbuffer.kind(op) in CONVOLUTIONS and int(op.inputs[0]) == tensor for op in found)
         return [self._convolution(op) for op in found] if alone and tensor not in self._flatbuffer.graph.outputs else []
@@ -46,7 +50,7 @@ class FlatbufferGraph(FloatGraph):
         groups = [[self._convolution(piece) for piece in found.pieces] for found in sums(self._flatbuffer)]
         known = {id(piece.operator) for pieces in groups for piece in pieces}
         own = [[each] for each in self.convolutions() if each.depthwise and id(each.operator) not in known]
-        return [each for each in (*groups, *own) if max(self._flatbuffer.shape(self._numbers[each[0].output])[1:3]) > 1]
+        return [each for each in (*groups, *own) if max(self._flatbuffer.shape(self._number(each[0].output))[1:3]) > 1]
 
     def replace(self, convolution: Convolution, kernel: Array, bias: Array) -> None:
         """Give a convolution weights of its own."""
@@ -65,9 +69,9 @@ class FlatbufferGraph(FloatGraph):
         """Run the graph and look at its maps."""
         observe(self.content, names, inputs, look, on_image)
 
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {self._flatbuffer.name(t): t for t in range(len(self._flatbuffer.graph.tensors))}
+    def _number(self, name: str) -> int:
+        """Of a tensor as it is now: packing the flatbuffer numbers them anew."""
+        return next(t for t in range(len(self._flatbuffer.graph.tensors)) if self._flatbuffer.name(t) == name)
 
     def _convolution(self, op: Any) -> Convolution:
         flatbuffer, options = self._flatbuffer, op.builtinOptions

@@ -130,7 +130,7 @@ def _banded(flatbuffer: Flatbuffer, op: Any, tile: int) -> list[Any]:
     kernel, bias = (flatbuffer.constant(tensor) for tensor in op.inputs[1:3])
     output = int(op.outputs[0])
     _, height, width, channels = flatbuffer.shape(output)
-    stem = _stem(flatbuffer, flatbuffer.name(output).split(";")[0].rpartition("/")[0])
+    stem = _stem(flatbuffer, layer_of(flatbuffer.name(output)))
     radius, rows, tiles = kernel.shape[1] // 2, tile + kernel.shape[1] - 1, height // tile
     made: list[Any] = []
 

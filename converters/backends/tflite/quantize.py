@@ -1,4 +1,4 @@
-"""Quantization recipes, and their application to a float TFLite model of ours."""
+"""Quantization recipes applied to a float TFLite model of ours."""
 
 import io
 import re
@@ -18,6 +18,7 @@ from maskconver_mobile.converters.backends.tflite.float_graph import FlatbufferG
 from maskconver_mobile.converters.backends.tflite.integer_bands import band_depthwise, is_band, merge_pieces
 from maskconver_mobile.converters.backends.tflite.late_bias import add_biases_early
 from maskconver_mobile.converters.backends.tflite.pixel_input import fold_normalisation, pixel_ranges, take_bytes
+from maskconver_mobile.converters.quantization import recipes
 from maskconver_mobile.converters.quantization.calibration import Ranges, Tensor
 from maskconver_mobile.converters.quantization.equalization import equalize
 from maskconver_mobile.converters.quantization.half_precision import halve_weights
@@ -27,7 +28,7 @@ from maskconver_mobile.converters.quantization.recipes import (
     Recipe,
     Roles,
     allowed,
-    check_roles,
+    check_calibration,
     find_recipe,
     layer_of,
     matches,
@@ -93,8 +94,7 @@ def quantize(
         kept = select(operations(content, card.roles), keep_float, chosen)
         quantized = _weights_only(content, chosen, kept)
     else:
-        if not calibration:
-            raise MaskConverError(f"recipe {recipe} needs calibration images; give a folder of them with --calibration")
+        check_calibration(chosen, calibration)
         prepared = prepare(content, chosen, calibration, on_image, pixels=pixels, keep_float=chosen.kept(keep_float))
         kept = select(operations(prepared, card.roles), keep_float, chosen)
         ranges = FlatbufferGraph(prepared).ranges(
@@ -119,11 +119,7 @@ def check_quantizable(card: ModelCard, recipe: Recipe) -> None:
     Raises:
         MaskConverError: the model is quantized already, or litert-quantizer is not installed.
     """
-    if card.recipe != "float32":
-        raise MaskConverError(
-            f"model {card.name} has recipe {card.recipe} already; quantize the float32 model it was made from"
-        )
-    check_roles(card)
+    recipes.check_quantizable(card)
     check_installed(recipe)
 
 
