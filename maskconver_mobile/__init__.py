@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from maskconver_mobile.benchmarks.host.session import HostOptions
-    from maskconver_mobile.card import Category, ModelCard
+    from maskconver_mobile.card import Category, ModelCard, Verdict
     from maskconver_mobile.converters.spec import GraphSpec
     from maskconver_mobile.errors import MaskConverError, MaskConverWarning
     from maskconver_mobile.inference.image import ImageSource
@@ -33,6 +33,7 @@ __all__ = [
     "PanopticResult",
     "Segment",
     "Segmenter",
+    "Verdict",
     "benchmark",
     "compare",
     "convert",
@@ -54,6 +55,7 @@ _HOMES = {
     "PanopticResult": "result",
     "Segment": "result",
     "Segmenter": "segmenter",
+    "Verdict": "card",
     "segment": "segmenter",
     **dict.fromkeys(("benchmark", "compare", "convert", "evaluate", "inspect", "quantize"), "verbs"),
 }

@@ -16,6 +16,7 @@ MAX_LAYERS = 4096
 MAX_SIDE = 1 << 14
 MAX_AREA = 1 << 24
 MAX_LEVELS = 16
+MAX_DECIBEL = 200
 MAX_ID = (1 << 14) - 1
 """Of classes and categories, whose ids are indices into tables."""
 
@@ -73,6 +74,52 @@ class HeadsRule:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """How much of a float model's answer its quantized form keeps: means over images.
+
+    Attributes:
+        images: on how many it was measured.
+        held_aside: whether none of them was calibrated on.
+        agreement: share of the pixels that keep their category, 0..1.
+        stable_agreement: the same of the pixels that the float model is sure of, 0..1; None where there are none.
+        segment_overlap: 2 x matching segments / segments of both, 0..1.
+        snr_db: signal to noise in dB by output tensor: the heads where the file has them, else `scores` and
+            `mask_logits` of the proposals in common.
+    """
+
+    images: int
+    held_aside: bool
+    agreement: float
+    stable_agreement: float | None
+    segment_overlap: float
+    snr_db: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """For people, in one line."""
+        stable = "" if self.stable_agreement is None else f", {self.stable_agreement:.1%} of the stable ones"
+        decibel = "".join(f", {name} {value:.1f} dB" for name, value in self.snr_db.items())
+        count = f"{self.images} image{'s' * (self.images != 1)}"
+        where = "held aside" if self.held_aside else "of the calibration itself"
+        return (
+            f"keeps {self.agreement:.1%} of the pixels{stable}, {self.segment_overlap:.1%} of the segments{decibel} "
+            f"({count} {where})"
+        )
+
+    def check(self) -> None:
+        """What types alone do not say.
+
+        Raises:
+            ValueError: a value is out of bounds; the message names it.
+        """
+        _expect(self.images > 0, "verdict.images", "a number from 1 on")
+        for key in ("agreement", "stable_agreement", "segment_overlap"):
+            value = getattr(self, key)
+            _expect(value is None or 0 <= value <= 1, f"verdict.{key}", "a number from 0 to 1")
+        fits = all(len(name) <= MAX_TEXT and abs(value) <= MAX_DECIBEL for name, value in self.snr_db.items())
+        _expect(fits and len(self.snr_db) <= MAX_TEXT, "verdict.snr_db", f"up to {MAX_DECIBEL} dB by a short name")
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Everything a reader of a model file needs besides its tensors.
 
@@ -103,6 +150,7 @@ class ModelCard:
         passes: the rewrites of the graph, in order; the first entry is the network as it is defined.
         roles: what quantization may do to each layer of the network, by its path in the checkpoint: `integer` for
             weights and maps, `convolutions` for those operations alone, or only the `weights`.
+        verdict: of a quantized file, what was measured when it was written; None where nothing was.
     """
 
     name: str
@@ -128,10 +176,12 @@ class ModelCard:
     tools: dict[str, str] = field(default_factory=dict)
     passes: tuple[AppliedPass, ...] = ()
     roles: dict[str, Role] = field(default_factory=dict)
+    verdict: Verdict | None = None
 
     def to_json(self) -> str:
-        """The card as it stands in a model file."""
-        return json.dumps({"schema": SCHEMAS[-1], **asdict(self)}, separators=(",", ":"), sort_keys=True)
+        """The card as it stands in a model file, without a verdict where there is none."""
+        known = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps({"schema": SCHEMAS[-1], **known}, separators=(",", ":"), sort_keys=True)
 
     @property
     def semantic(self) -> bool:
@@ -203,6 +253,8 @@ class ModelCard:
         for key in ("object_mask_threshold", "overlap_threshold"):
             _expect(0 <= getattr(self, key) <= 1, key, "a number from 0 to 1")
         _expect(self.small_area_threshold >= 0, "small_area_threshold", "a number from 0 on")
+        if self.verdict is not None:
+            self.verdict.check()
         for category in self.categories:
             category.check(self.num_classes - 1)
         ids = {category.id for category in self.categories}

@@ -106,6 +106,9 @@ def quantize(
         max_loss: share of pixels whose category may change, 0..1.
         on_step: called after each step of the work, for progress.
 
+    Returns:
+        The card of what was written, its `verdict`, and `notes` on what is doubtful.
+
     Raises:
         MaskConverError: anything about the input or the output is not as it should be, or the gate is shut.
     """

@@ -26,7 +26,7 @@ from maskconver_mobile.converters.quantization.recipes import ONNX_RECIPES, Reci
 from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.formats import FORMATS, ONNX, ORT, TFLITE, format_of
-from maskconver_mobile.formats.tflite.file import parse_tflite, read_tflite
+from maskconver_mobile.formats.tflite.file import attach, parse_tflite, read_tflite
 
 
 class Backend(ABC):
@@ -81,7 +81,11 @@ class Backend(ABC):
         keep_float: Sequence[str],
         on_image: Callable[[], None],
     ) -> tuple[bytes, ModelCard]:
-        """The quantized model, and its card."""
+        """The quantized model as `finish` takes it, and its card."""
+
+    @abstractmethod
+    def finish(self, content: bytes, card: ModelCard) -> bytes:
+        """The file of a quantized model; of one model with two cards, the files differ in the card alone."""
 
 
 class TfliteBackend(Backend):
@@ -129,6 +133,10 @@ class TfliteBackend(Backend):
         """See `quantize.quantize`."""
         done = quantize(content, card, recipe, calibration=calibration, keep_float=keep_float, on_image=on_image)
         return done, parse_tflite(done, Path(card.name)).card
+
+    def finish(self, content: bytes, card: ModelCard) -> bytes:
+        """The flatbuffer with this card instead of its own."""
+        return attach(content, card)
 
 
 class OnnxBackend(Backend):
@@ -188,7 +196,15 @@ class OnnxBackend(Backend):
         from maskconver_mobile.formats.onnx.file import parse_onnx
 
         done = quantize_onnx(content, card, recipe, calibration=calibration, keep_float=keep_float, on_image=on_image)
-        return self.pack(done), parse_onnx(done, Path(card.name)).card
+        return done, parse_onnx(done, Path(card.name)).card
+
+    def finish(self, content: bytes, card: ModelCard) -> bytes:
+        """The model with this card instead of its own, packed."""
+        from maskconver_mobile.formats.onnx.file import attach, parse_onnx, read_tail
+
+        model = parse_onnx(content, Path(card.name)).model
+        tail = read_tail({entry.key: entry.value for entry in model.metadata_props}, card.name)
+        return self.pack(attach(model, card, tail))
 
 
 class OrtBackend(OnnxBackend):

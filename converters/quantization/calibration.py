@@ -1,9 +1,9 @@
 """Images of a folder -> input tensors, and the ranges that a graph's tensors take on them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,14 @@ from maskconver_mobile.inference.image_file import images_in
 Tensor = NDArray[np.generic]
 Sample = NDArray[np.float32]
 Ranges = dict[str, tuple[float, float]]
+T = TypeVar("T")
 
 FEW = 8
 FLAT = 4.0
+MARGIN = 24.0
+"""In levels of 255: an image's mean color and deviation may be as far outside those of the calibration."""
+NUM_JUDGED = 16
+SMALL = 10
 SAMPLES = 1 << 17
 GOLDEN_RATIO = (1 + 5**0.5) / 2
 SMALLEST = 1e-4
@@ -33,12 +38,14 @@ class CalibrationSet:
     Attributes:
         inputs: tensors [1, H, W, 3] of the model's own type.
         skipped: the images that could not be read, with the reason.
-        flat: how many of them show next to nothing: their levels deviate by less than 4 of 255.
+        paths: the files of the inputs.
+        looks: of each, the mean of red, green and blue, and the deviation of all, in levels of 0..255.
     """
 
-    inputs: tuple[Tensor, ...]
-    skipped: tuple[tuple[Path, str], ...]
-    flat: int = 0
+    inputs: tuple[Tensor, ...] = ()
+    skipped: tuple[tuple[Path, str], ...] = ()
+    paths: tuple[Path, ...] = ()
+    looks: tuple[tuple[float, ...], ...] = ()
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -47,9 +54,37 @@ class CalibrationSet:
         different = len({hash(image.tobytes()) for image in self.inputs})
         if 0 < different < FEW:
             found.append(f"{different} different calibration images tell little; give {FEW} or more")
-        if self.flat > count / 2:
-            found.append(f"{self.flat} of {count} calibration images show next to nothing; give some as in later use")
+        elif different < count / 2:
+            found.append(f"only {different} of {count} calibration images are different; give others")
+        flat = sum(deviation < FLAT for *_, deviation in self.looks)
+        if flat > count / 2:
+            found.append(f"{flat} of {count} calibration images show next to nothing; give some as in later use")
         return tuple(found)
+
+    def hold_aside(self, count: int) -> "tuple[CalibrationSet, CalibrationSet]":
+        """Up to `count` images to calibrate on, evenly spread, and others to judge by.
+
+        Those are up to 16: what is left, or else a fifth. Of fewer than 10 images none is spared.
+        """
+        total = len(self.inputs)
+        spare = total // 5 if total >= SMALL else 0
+        places = range(total)
+        chosen = set(spread(places, total - min(NUM_JUDGED, max(total - count, spare))))
+        return self._only([i for i in places if i in chosen]), self._only([i for i in places if i not in chosen])
+
+    def unlike(self, other: "CalibrationSet") -> int:
+        """How many of another's images are darker, brighter, of more contrast or of other colors than all of these."""
+        looks = np.array(self.looks)
+        low, high = looks.min(0) - MARGIN, looks.max(0) + MARGIN
+        return sum(bool(((look < low) | (look > high)).any()) for look in np.array(other.looks))
+
+    def _only(self, places: Sequence[int]) -> "CalibrationSet":
+        return replace(
+            self,
+            inputs=tuple(self.inputs[i] for i in places),
+            paths=tuple(self.paths[i] for i in places),
+            looks=tuple(self.looks[i] for i in places),
+        )
 
 
 def choose_images(folder: Path, count: int) -> list[Path]:
@@ -63,7 +98,13 @@ def choose_images(folder: Path, count: int) -> list[Path]:
     images = images_in(folder)
     if not images:
         raise MaskConverError(f"{folder}: no images in this folder; calibration needs some like those of later use")
-    return [images[i * len(images) // count] for i in range(count)] if count < len(images) else images
+    return spread(images, count)
+
+
+def spread(values: Sequence[T], count: int) -> list[T]:
+    """`count` of some values, evenly spread; all where there are fewer."""
+    count = min(count, len(values))
+    return [values[i * len(values) // count] for i in range(count)]
 
 
 def read_calibration(
@@ -79,19 +120,20 @@ def read_calibration(
     Raises:
         MaskConverError: none of the images can be read.
     """
-    inputs, skipped, flat = [], [], 0
+    inputs, skipped, paths, looks = [], [], [], []
     for path in images:
         try:
             image = load_image(path)
             inputs.append(preprocess(image, card)[0])
-            flat += float(image.std()) < FLAT
+            paths.append(path)
+            looks.append((*image.mean((0, 1)).tolist(), float(image.std())))
         except MaskConverError as error:
             skipped.append((path, str(error)))
         on_image()
     if not inputs:
         reason = skipped[0][1] if skipped else "there are none"
-        raise MaskConverError(f"none of {len(images)} calibration images can be read (first: {reason})")
-    return CalibrationSet(tuple(inputs), tuple(skipped), flat)
+        raise MaskConverError(f"none of {len(images)} images can be read (first: {reason})")
+    return CalibrationSet(tuple(inputs), tuple(skipped), tuple(paths), tuple(looks))
 
 
 class Samples(dict[str, list[Sample]]):

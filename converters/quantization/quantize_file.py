@@ -3,19 +3,26 @@
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from maskconver_mobile.card import ModelCard
+from maskconver_mobile.card import ModelCard, Verdict
 from maskconver_mobile.converters.backends.registry import BACKENDS, backend_of
 from maskconver_mobile.converters.backends.tflite.quantize import check_quantizable
 from maskconver_mobile.converters.convert import check_format, convert
-from maskconver_mobile.converters.quantization.calibration import CalibrationSet, choose_images, read_calibration
-from maskconver_mobile.converters.quantization.recipes import check_calibration, find_recipe
+from maskconver_mobile.converters.quantization.calibration import (
+    NUM_JUDGED,
+    CalibrationSet,
+    choose_images,
+    read_calibration,
+    spread,
+)
+from maskconver_mobile.converters.quantization.recipes import Recipe, check_calibration, find_recipe
 from maskconver_mobile.converters.quantization.sensitivity import Sensitivity, analyse, layer_paths
+from maskconver_mobile.converters.quantization.verdict import doubts, verdict_of
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.evaluation.comparison import compare
+from maskconver_mobile.evaluation.comparison import Comparison, compare
 from maskconver_mobile.files import ensure_writable, replacing
 from maskconver_mobile.formats import TFLITE, format_of
 from maskconver_mobile.formats.tflite.file import read_tflite
@@ -23,7 +30,6 @@ from maskconver_mobile.inference.batch import find_images
 from maskconver_mobile.segmenter import Segmenter
 
 NUM_CALIBRATION = 64
-NUM_CHECKED = 16
 MAX_LOSS = 0.07
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
@@ -42,15 +48,19 @@ class Quantized:
     Attributes:
         card: the card in the file.
         skipped: calibration images that could not be read, with the reason.
-        loss: share of the pixels whose category changed, of the gate's images, or without a gate of up to 16 images of
-            the calibration; None where there are none.
-        notes: why the calibration may have told too little, in words.
+        loss: share of the pixels whose category changed, of the gate's images; None without a gate.
+        notes: why the calibration may have told too little, or the result be bad, in words.
     """
 
     card: ModelCard
     skipped: tuple[tuple[Path, str], ...]
     loss: float | None
     notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """How much of the answer is kept, as the card says it; None where there were no images to measure on."""
+        return self.card.verdict
 
 
 def quantize_file(
@@ -86,24 +96,28 @@ def quantize_file(
     _check_output(output, model)
     target = backend_of(output)
     target.check_recipe(chosen, output)
-    images = find_images([str(gate)]) if gate is not None else []
-    calibrated = _choose(recipe, calibration, num_calibration)
-    data = _read(card, calibrated, progress)
+    gated = find_images([str(gate)]) if gate is not None else []
+    data, judged = _images(card, chosen, calibration, num_calibration, gated, progress)
     with progress("Calibrating", chosen.passes * len(data.inputs)) as advance:
         quantized, written = target.quantize(
             content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance
         )
     loss = None
     with replacing(output) as temporary:
-        temporary.write_bytes(quantized)
-        if images or calibrated:
-            loss = measure_loss(model, temporary, images or calibrated[:NUM_CHECKED], progress)
-            if images and loss > max_loss:
-                raise MaskConverError(
-                    f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, "
-                    f"more than {max_loss:.1%}; keep layers float (--keep-float, --analyse) or choose another recipe"
-                )
-    return Quantized(written, data.skipped, loss, data.doubts)
+        temporary.write_bytes(target.finish(quantized, written))
+        if judged.paths:
+            found = _compare(model, temporary, judged.paths, progress, stable=True)
+            written = replace(written, verdict=verdict_of(found, data.paths))
+            loss = 1 - found.agreement if gated else None
+        if len(gated) > len(judged.paths):
+            loss = measure_loss(model, temporary, gated, progress)
+        if loss is not None and loss > max_loss:
+            raise MaskConverError(
+                f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, "
+                f"more than {max_loss:.1%}; keep layers float (--keep-float, --analyse) or choose another recipe"
+            )
+        temporary.write_bytes(target.finish(quantized, written))
+    return Quantized(written, data.skipped, loss, (*data.doubts, *doubts(written, data, judged)))
 
 
 def convert_quantized(
@@ -172,13 +186,31 @@ def analyse_file(
 
 def measure_loss(model: Path, other: Path, images: Sequence[Path], progress: Progress = silent) -> float:
     """Share of pixels whose category differs between two models, mean over images."""
+    return 1 - _compare(model, other, images, progress).agreement
+
+
+def _compare(
+    model: Path, other: Path, images: Sequence[Path], progress: Progress, *, stable: bool = False
+) -> Comparison:
     with progress("Checking", len(images)) as advance:
-        return 1 - compare(Segmenter(model), Segmenter(other), images, advance).agreement
+        return compare(Segmenter(model), Segmenter(other), images, advance, stable=stable)
+
+
+def _images(
+    card: ModelCard, recipe: Recipe, folder: Path | None, count: int, gated: Sequence[Path], progress: Progress
+) -> tuple[CalibrationSet, CalibrationSet]:
+    """What to calibrate on, and what to judge by: of the gate, or else held aside, or else the former."""
+    chosen = _choose(recipe.name, folder, count + (0 if gated else NUM_JUDGED))
+    data = _read(card, chosen, progress)
+    if gated:
+        return data, _read(card, spread(gated, NUM_JUDGED), progress)
+    data, aside = data.hold_aside(count)
+    return data, aside if aside.paths else data
 
 
 def _read(card: ModelCard, images: Sequence[Path], progress: Progress) -> CalibrationSet:
     with progress("Reading images", len(images)) as advance:
-        return read_calibration(images, card, advance) if images else CalibrationSet((), ())
+        return read_calibration(images, card, advance) if images else CalibrationSet()
 
 
 def _choose(recipe: str, folder: Path | None, count: int) -> list[Path]:

@@ -121,7 +121,7 @@ def command(
         --quantize int8 --calibration photos
     """
     _require_converter(options["output"])
-    from maskconver_mobile.cli.progress import progress, show_notes, show_skipped
+    from maskconver_mobile.cli.progress import progress, show_notes, show_skipped, show_verdict
     from maskconver_mobile.cli.terminal import PlainConsole
     from maskconver_mobile.converters.convert import convert
     from maskconver_mobile.converters.spec import GraphSpec
@@ -131,7 +131,7 @@ def command(
     options["half_precision"] = None if half_precision is None else half_precision == "allow"
     spec = GraphSpec(level=level, target=target, input_type=input_type, output_size=output_size)
     output: Path = options["output"]
-    loss = None
+    done = None
     if quantize in ("none", "float16"):
         without = ("calibration", "num_calibration", "keep_float", "gate", "max_loss")
         refuse(without, "needs --quantize dynamic, int8 or int16x8")
@@ -156,17 +156,16 @@ def command(
         )
         show_skipped(done.skipped)
         show_notes(done.notes)
-        card, loss = done.card, done.loss
+        card = done.card
     if mediapipe is not None:
         from maskconver_mobile.converters.backends.tflite.mediapipe import write_mediapipe
 
         write_mediapipe(output, mediapipe)
     height, width = card.input_size
     size = output.stat().st_size / 1e6
-    changes = "" if loss is None else f", changes {loss:.1%} of the pixels"
-    click.echo(
-        f"{output}  {size:.1f} MB  {card.recipe}, {height}x{width} {card.input_type}, level {card.level}{changes}"
-    )
+    click.echo(f"{output}  {size:.1f} MB  {card.recipe}, {height}x{width} {card.input_type}, level {card.level}")
+    if done is not None:
+        show_verdict(done)
     weights = f", {card.source['weights']}" if "weights" in card.source else ""
     click.echo(f"weights of {printable(card.source['checkpoint'])}{weights}")
     click.echo(f"read as {card.source['experiment']}: {card.source['experiment_reason']}")

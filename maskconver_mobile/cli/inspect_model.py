@@ -94,6 +94,7 @@ def _show(model: Path, info: "ModelInfo", partitions: "dict[str, Partitions]") -
         "level": card.level,
         "target": card.target,
         "recipe": card.recipe,
+        **({} if card.verdict is None else {"verdict": str(card.verdict)}),
         "half precision": "allowed" if card.half_precision else "forbidden",
         "labels": f"{len(card.categories)} ({things} things, {len(card.categories) - things} stuff)",
         "proposals": str(card.num_instances),

@@ -5,8 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from maskconver_mobile.converters.quantization.quantize_file import Quantized
 
 
 @contextmanager
@@ -51,3 +55,11 @@ def show_notes(notes: Sequence[str]) -> None:
 
     for note in notes:
         say(f"note: {note}")
+
+
+def show_verdict(done: "Quantized") -> None:
+    """How much of the answer a quantized model keeps, and what the gate let through."""
+    if done.verdict is not None:
+        click.echo(str(done.verdict))
+    if done.loss is not None:
+        click.echo(f"passes the gate: changes {done.loss:.1%} of the pixels")

@@ -40,7 +40,7 @@ def command(
 
     check_calibration(recipe)
     require_quantizer(model.suffix, recipe)
-    from maskconver_mobile.cli.progress import progress, show_notes, show_skipped
+    from maskconver_mobile.cli.progress import progress, show_notes, show_skipped, show_verdict
     from maskconver_mobile.converters.quantization.quantize_file import analyse_file, quantize_file
     from maskconver_mobile.files import refuse_own_input
 
@@ -68,9 +68,9 @@ def command(
     )
     show_skipped(done.skipped)
     show_notes(done.notes)
-    loss = "" if done.loss is None else f", changes {done.loss:.1%} of the pixels"
     share = output.stat().st_size / model.stat().st_size
-    click.echo(f"{output}  {output.stat().st_size / 1e6:.1f} MB ({share:.0%})  {done.card.recipe}{loss}")
+    click.echo(f"{output}  {output.stat().st_size / 1e6:.1f} MB ({share:.0%})  {done.card.recipe}")
+    show_verdict(done)
 
 
 def _show(report: "Sensitivity", recipe: str) -> None:

@@ -122,12 +122,17 @@ describe("card", () => {
     expect(second.mean).toEqual([123.675, 116.28, 103.53]);
   });
 
+  test("what an int8 file says of its quality is passed over", () => {
+    const verdict = { images: 12, held_aside: true, agreement: 0.9, stable_agreement: null, snr_db: { scores: 31.5 } };
+    expect(read({ verdict })).toEqual(read({}));
+  });
+
   test("a newer schema asks for a newer page", () => {
     expect(refusal(() => read({ schema: 3 }))).toContain("schema 3, newer than this page");
   });
 
   const ARITHMETIC = ["hard_sigmoid", "half_precision", "rescale_predictions", "heads"];
-  const OPTIONAL = ["source", "tools", "passes", "roles", ...ARITHMETIC];
+  const OPTIONAL = ["source", "tools", "passes", "roles", "joined", "verdict", ...ARITHMETIC];
   test.each(Object.keys(card).filter((key) => !OPTIONAL.includes(key)))("without a good %s it is refused", (key) => {
     for (const value of [null, undefined, {}, [], [1, 2, 3, 4], -1, true, "x".repeat(10_000)]) {
       if (typeof value === "string" && typeof card[key] === "string" && !["level", "input_type"].includes(key))

@@ -198,6 +198,14 @@ class HostileModelTest {
     }
 
     @Test
+    fun whatAnIntegerFileSaysOfItsQualityIsPassedOver() {
+        val raw = JSONObject(String(GraphCheck(ByteBuffer.wrap(sound).order(ByteOrder.LITTLE_ENDIAN)).metadata(ModelCard.KEY)!!))
+        val plain = ModelCard.fromJson(raw.toString(), "new.tflite")
+        raw.put("verdict", JSONObject("""{"images": 12, "held_aside": true, "stable_agreement": null, "snr_db": {"scores": 31.5}}"""))
+        assertEquals(plain, ModelCard.fromJson(raw.toString(), "new.tflite"))
+    }
+
+    @Test
     fun semanticCardsHaveNoThingsAndMultiScaleHeadsAreRefused() {
         val raw = JSONObject(String(GraphCheck(ByteBuffer.wrap(sound).order(ByteOrder.LITTLE_ENDIAN)).metadata(ModelCard.KEY)!!))
         val road = JSONObject("""{"id": 0, "name": "road", "is_thing": false, "color": [1, 2, 3]}""")
