@@ -15,7 +15,7 @@ from maskconver_mobile.converters.checkpoint import Averages, read_checkpoint
 from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import ModelConfig, read_config
 from maskconver_mobile.converters.describe import make_card
-from maskconver_mobile.converters.quantization.policy import layer_roles
+from maskconver_mobile.converters.quantization.policy import joined_layers, layer_roles
 from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.files import ensure_writable, write_atomically
@@ -93,8 +93,10 @@ def convert(
     with _quiet():
         read, stored = read_checkpoint(checkpoint, weights), cast(Precision, precision)
         graph, passes = compile_graph(settings, read, spec, backend.pipeline)
-        roles = layer_roles(graph)
-        card = make_card(settings, read, spec, precision, output.stem, categories, half_precision, passes, roles)
+        roles, joined = layer_roles(graph), joined_layers(graph)
+        card = make_card(
+            settings, read, spec, precision, output.stem, categories, half_precision, passes, roles, joined
+        )
         card = backend.sign(card)
         content = backend.write(graph, spec, stored, card, settings, read)
     write_atomically(output, content)

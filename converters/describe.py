@@ -23,6 +23,7 @@ def make_card(
     half_precision: bool = False,
     passes: Sequence[AppliedPass] = (),
     roles: Mapping[str, Role] | None = None,
+    joined: Mapping[str, tuple[str, ...]] | None = None,
 ) -> ModelCard:
     """Everything a reader of the file needs to know."""
     in_graph = spec.level == "panoptic"
@@ -56,6 +57,7 @@ def make_card(
         },
         passes=tuple(passes),
         roles=dict(roles or {}),
+        joined=dict(joined or {}),
         tools={name: version(name) for name in ("maskconver-mobile", "tensorflow")},
     )
 

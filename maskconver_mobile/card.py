@@ -150,6 +150,7 @@ class ModelCard:
         passes: the rewrites of the graph, in order; the first entry is the network as it is defined.
         roles: what quantization may do to each layer of the network, by its path in the checkpoint: `integer` for
             weights and maps, `convolutions` for those operations alone, or only the `weights`.
+        joined: further layers that are computed together with one, by its path: their weights stand in its own.
         verdict: of a quantized file, what was measured when it was written; None where nothing was.
     """
 
@@ -176,6 +177,7 @@ class ModelCard:
     tools: dict[str, str] = field(default_factory=dict)
     passes: tuple[AppliedPass, ...] = ()
     roles: dict[str, Role] = field(default_factory=dict)
+    joined: dict[str, tuple[str, ...]] = field(default_factory=dict)
     verdict: Verdict | None = None
 
     def to_json(self) -> str:
@@ -234,8 +236,10 @@ class ModelCard:
         for key in ("source", "tools"):
             texts = [text for pair in getattr(self, key).items() for text in pair]
             _expect(len(texts) <= MAX_TEXT and all(len(t) <= MAX_TEXT for t in texts), key, "a few short texts")
-        paths = all(len(path) <= MAX_TEXT for path in self.roles)
-        _expect(paths and len(self.roles) <= MAX_LAYERS, "roles", "a few thousand short paths")
+        joined = [path for layer, others in self.joined.items() for path in (layer, *others)]
+        for key, layers in (("roles", list(self.roles)), ("joined", joined)):
+            short = all(len(path) <= MAX_TEXT for path in layers)
+            _expect(short and len(layers) <= MAX_LAYERS, key, "a few thousand short paths")
         named = all(len(each.name) <= MAX_TEXT and each.places >= 0 for each in self.passes)
         _expect(named and len(self.passes) <= MAX_TEXT, "passes", "a few short entries")
         _expect(self.input_type != "pixels" or schema > 1, "input_type", "another than 'pixels' in schema 1")

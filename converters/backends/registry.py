@@ -117,7 +117,7 @@ class TfliteBackend(Backend):
         """Patterns that match no layer are refused here."""
         file = read_tflite(path)
         check_quantizable(file.card, recipe)
-        select(operations(file.content, file.card.roles), keep_float, recipe)
+        select(operations(file.content, file.card.roles), keep_float, recipe, file.card.joined)
         return file.content, file.card
 
     def quantize(

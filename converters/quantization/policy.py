@@ -33,3 +33,13 @@ def layer_roles(graph: Graph) -> dict[str, Role]:
             role = "convolutions"
         roles[layer] = role
     return roles
+
+
+def joined_layers(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """The layers whose weights stand in another's operations, by the path of that one: operations bear it alone."""
+    joined: dict[str, tuple[str, ...]] = {}
+    for node in graph.nodes:
+        if len(node.scopes) > 1:
+            layer, *others = node.scopes
+            joined[layer] = tuple(dict.fromkeys((*joined.get(layer, ()), *others)))
+    return joined

@@ -9,7 +9,8 @@ from maskconver_mobile.errors import MaskConverError
 
 WEIGHT_BITS = 8
 Roles = Mapping[str, Role]
-"""Of layers, by their paths; see `policy`."""
+Joined = Mapping[str, Sequence[str]]
+"""Both by the paths of layers; see `policy`."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +87,26 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def select(found: Sequence[Operation], keep_float: Sequence[str], recipe: Recipe) -> list[Operation]:
+def select(
+    found: Sequence[Operation], keep_float: Sequence[str], recipe: Recipe, joined: Joined | None = None
+) -> list[Operation]:
     """The operations that are left to quantize: all but those that the user or the recipe keeps.
+
+    A pattern that names any of the layers that are `joined` in an operation keeps it.
 
     Raises:
         MaskConverError: a pattern matches no layer.
     """
+
+    def kept(op: Operation, patterns: Sequence[str]) -> bool:
+        return any(matches(layer, patterns) for layer in (op.layer, *(joined or {}).get(op.layer, ())))
+
     for pattern in keep_float:
-        if not any(matches(op.layer, (pattern,)) for op in found):
+        if not any(kept(op, (pattern,)) for op in found):
             layers = sorted({op.layer for op in found if op.integer})
             shown = ", ".join(layers[:: max(1, len(layers) // 3)][:3])
             raise MaskConverError(f"--keep-float {pattern!r} matches no layer; layers are named like {shown}")
-    return [op for op in found if not matches(op.layer, recipe.kept(keep_float))]
+    return [op for op in found if not kept(op, recipe.kept(keep_float))]
 
 
 def allowed(layer: str, roles: Roles, *, whole: bool, convolution: bool) -> bool:

@@ -10,12 +10,14 @@ from models import TINY, Models
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.backends.onnx.graph import checked
 from maskconver_mobile.converters.backends.onnx.quantize import find_operations, quantize_onnx
+from maskconver_mobile.converters.backends.registry import backend_of
 from maskconver_mobile.converters.backends.tflite.quantize import operations, quantize
 from maskconver_mobile.converters.checkpoint import read_checkpoint
 from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.quantization.policy import layer_roles
+from maskconver_mobile.converters.quantization.recipes import RECIPES, select
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.formats.onnx.file import read_onnx
@@ -76,3 +78,31 @@ def test_a_file_that_does_not_say(format: str, models: Models, onnx_models: Mode
     silent: ModelCard = replace(file.card, roles={})
     with pytest.raises(MaskConverError, match="does not say which of its layers may be integers"):
         (quantize if format == "tflite" else quantize_onnx)(file.content, silent, "dynamic")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "recipe", "pattern", "kept"),
+    [
+        (".onnx", "float16", "decoder/aspp/aspp_layers/2/*", "decoder/aspp/aspp_layers/0/layer_with_weights-0"),
+        (".tflite", "dynamic", "per_pixel_embeddings_head/_classifier", "mlp/dense/1"),
+    ],
+)
+def test_a_pattern_keeps_what_its_layer_was_joined_to(
+    suffix: str, recipe: str, pattern: str, kept: str, tmp_path: Path
+) -> None:
+    """Branches of the decoder are one convolution in ONNX; the pixels' last layer is in the mask kernels everywhere."""
+    plain = Models(tmp_path, suffix).get()
+    backend = backend_of(plain)
+    content, card = backend.read(plain, RECIPES[recipe], [pattern])
+    onnx_model = suffix == ".onnx"
+    found = find_operations(onnx.load(plain), card.roles) if onnx_model else operations(content, card.roles)
+    left = {op.layer for op in select(found, [pattern], RECIPES[recipe], card.joined)}
+    assert {op.layer for op in found} - left == {kept}
+    assert ModelCard.from_json(card.to_json(), "x").joined == card.joined
+    with pytest.raises(MaskConverError, match="matches no layer"):
+        select(found, [pattern], RECIPES[recipe])
+    whole, part = (
+        backend.quantize(content, card, recipe, calibration=(), keep_float=keep, on_image=lambda: None)[0]
+        for keep in ((), (pattern,))
+    )
+    assert len(part) > len(whole)

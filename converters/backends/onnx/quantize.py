@@ -60,7 +60,7 @@ def quantize_onnx(
         raise MaskConverError(f"model {card.name} has target arm, whose form is for floats; convert it for target cpu")
     model = checked(onnx.load_model_from_string(content))
     tail = read_tail({entry.key: entry.value for entry in model.metadata_props}, card.name)
-    operations = select(find_operations(model, card.roles), keep_float, chosen)
+    operations = select(find_operations(model, card.roles), keep_float, chosen, card.joined)
     if recipe == "float16":
         halve_weights(model, {op.name for op in operations})
     else:

@@ -91,12 +91,12 @@ def quantize(
     metadata = read_metadata(content, card.name)
     pixels = takes_pixels(content, card, chosen, chosen.kept(keep_float))
     if not chosen.activation_bits:
-        kept = select(operations(content, card.roles), keep_float, chosen)
+        kept = select(operations(content, card.roles), keep_float, chosen, card.joined)
         quantized = _weights_only(content, chosen, kept)
     else:
         check_calibration(chosen, calibration)
         prepared = prepare(content, chosen, calibration, on_image, pixels=pixels, keep_float=chosen.kept(keep_float))
-        kept = select(operations(prepared, card.roles), keep_float, chosen)
+        kept = select(operations(prepared, card.roles), keep_float, chosen, card.joined)
         ranges = FlatbufferGraph(prepared).ranges(
             integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image
         )
