@@ -7,13 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.backends.tflite.quantize import (
-    check_installed,
-    check_quantizable,
     operations,
     quantize,
 )
@@ -22,7 +19,7 @@ from maskconver_mobile.converters.config import ModelConfig
 from maskconver_mobile.converters.graph.ir import Graph
 from maskconver_mobile.converters.passes import Format
 from maskconver_mobile.converters.quantization.calibration import Tensor
-from maskconver_mobile.converters.quantization.recipes import ONNX_RECIPES, Recipe, select
+from maskconver_mobile.converters.quantization.recipes import ONNX_RECIPES, RECIPES, Recipe, check_quantizable, select
 from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.formats import FORMATS, ONNX, ORT, TFLITE, format_of
@@ -36,11 +33,13 @@ class Backend(ABC):
         pipeline: whose passes the graph is rewritten by.
         half_precision: whether files can permit float16 arithmetic.
         source: the suffix of the float files that are quantized to this format.
+        recipes: names of those that the format has.
     """
 
     pipeline: Format
     half_precision = False
     source: str
+    recipes: tuple[str, ...] = tuple(RECIPES)
 
     def sign(self, card: ModelCard) -> ModelCard:
         """The card with the tools of the format."""
@@ -58,13 +57,16 @@ class Backend(ABC):
     ) -> bytes:
         """The whole file with its card."""
 
-    @abstractmethod
     def check_recipe(self, recipe: Recipe, output: Path) -> None:
-        """Refuse what cannot be done, before any work.
+        """Refuse a recipe for a file, before any work.
 
         Raises:
-            MaskConverError: the format has no such recipe, or what it needs is not installed.
+            MaskConverError: the format has no such recipe.
         """
+        if recipe.name not in self.recipes:
+            raise MaskConverError(
+                f"{output}: recipe {recipe.name} is not for {self.source} files; choose from {', '.join(self.recipes)}"
+            )
 
     @abstractmethod
     def read(self, path: Path, recipe: Recipe, keep_float: Sequence[str]) -> tuple[bytes, ModelCard]:
@@ -109,14 +111,10 @@ class TfliteBackend(Backend):
 
         return finish_tflite(write_tflite(graph, spec, precision), card, config, weights)
 
-    def check_recipe(self, recipe: Recipe, output: Path) -> None:
-        """All recipes, if their tool is installed."""
-        check_installed(recipe)
-
     def read(self, path: Path, recipe: Recipe, keep_float: Sequence[str]) -> tuple[bytes, ModelCard]:
         """Patterns that match no layer are refused here."""
         file = read_tflite(path)
-        check_quantizable(file.card, recipe)
+        check_quantizable(file.card)
         select(operations(file.content, file.card.roles), keep_float, recipe, file.card.joined)
         return file.content, file.card
 
@@ -144,6 +142,7 @@ class OnnxBackend(Backend):
 
     pipeline: Format = "onnx"
     source = ONNX.suffix
+    recipes = ONNX_RECIPES
 
     def sign(self, card: ModelCard) -> ModelCard:
         """With onnx among its tools."""
@@ -166,13 +165,6 @@ class OnnxBackend(Backend):
         from maskconver_mobile.converters.backends.onnx.export import finish_onnx, write_onnx
 
         return self.pack(finish_onnx(write_onnx(graph, spec, precision), card, config, weights))
-
-    def check_recipe(self, recipe: Recipe, output: Path) -> None:
-        """Those without 16-bit activations, if onnx and onnxruntime are installed."""
-        if find_spec("onnx") is None or find_spec("onnxruntime") is None:
-            raise MaskConverError(f"{output}: needs onnx and onnxruntime; pip install 'maskconver-mobile[onnx]'")
-        if recipe.name not in ONNX_RECIPES:
-            raise MaskConverError(f"recipe {recipe.name} is not for .onnx files; choose from {', '.join(ONNX_RECIPES)}")
 
     def read(self, path: Path, recipe: Recipe, keep_float: Sequence[str]) -> tuple[bytes, ModelCard]:
         """Patterns are looked at with the graph."""

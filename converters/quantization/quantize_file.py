@@ -9,7 +9,6 @@ from typing import Any
 
 from maskconver_mobile.card import ModelCard, Verdict
 from maskconver_mobile.converters.backends.registry import BACKENDS, backend_of
-from maskconver_mobile.converters.backends.tflite.quantize import check_quantizable
 from maskconver_mobile.converters.convert import check_format, convert
 from maskconver_mobile.converters.quantization.calibration import (
     NUM_JUDGED,
@@ -18,7 +17,12 @@ from maskconver_mobile.converters.quantization.calibration import (
     read_calibration,
     spread,
 )
-from maskconver_mobile.converters.quantization.recipes import Recipe, check_calibration, find_recipe
+from maskconver_mobile.converters.quantization.recipes import (
+    Recipe,
+    check_calibration,
+    check_quantizable,
+    find_recipe,
+)
 from maskconver_mobile.converters.quantization.sensitivity import Sensitivity, analyse, layer_paths
 from maskconver_mobile.converters.quantization.verdict import doubts, verdict_of
 from maskconver_mobile.errors import MaskConverError
@@ -178,7 +182,7 @@ def analyse_file(
     if format_of(model) is not TFLITE:
         raise MaskConverError(f"{model}: layers are analysed in .tflite files; convert the checkpoint to one")
     file = read_tflite(model)
-    check_quantizable(file.card, find_recipe(recipe))
+    check_quantizable(file.card)
     data = _read(file.card, _choose(recipe, calibration, num_calibration), progress)
     with progress("Analysing", len(layer_paths(file.content, file.card.roles))) as advance:
         return analyse(file.content, file.card, recipe, data.inputs, on_layer=advance), data

@@ -14,7 +14,6 @@ from maskconver_mobile.converters.backends.tflite.float_graph import FlatbufferG
 from maskconver_mobile.converters.backends.tflite.pixel_input import pixel_ranges
 from maskconver_mobile.converters.backends.tflite.quantize import (
     apply_static,
-    check_quantizable,
     integer_tensors,
     operations,
     prepare,
@@ -24,7 +23,13 @@ from maskconver_mobile.converters.backends.tflite.quantize import (
 from maskconver_mobile.converters.passes.pad_classes import NEVER
 from maskconver_mobile.converters.quantization.calibration import Tensor
 from maskconver_mobile.converters.quantization.policy import NETWORK
-from maskconver_mobile.converters.quantization.recipes import Operation, Roles, check_calibration, find_recipe
+from maskconver_mobile.converters.quantization.recipes import (
+    Operation,
+    Roles,
+    check_calibration,
+    check_quantizable,
+    find_recipe,
+)
 from maskconver_mobile.errors import MaskConverError
 
 Outputs = list[NDArray[np.float32]]
@@ -83,7 +88,7 @@ def analyse(
         MaskConverError: the recipe has no calibrated layers, or the model cannot be quantized.
     """
     chosen = find_recipe(recipe)
-    check_quantizable(card, chosen)
+    check_quantizable(card)
     if not chosen.activation_bits:
         raise MaskConverError(f"recipe {recipe} has no integer activations to analyse; choose int8 or int16x8")
     check_calibration(chosen, calibration)

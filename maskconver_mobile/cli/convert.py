@@ -120,7 +120,7 @@ def command(
     maskconver-mobile convert --config maskconver_256.yaml --checkpoint ckpt-500000 --output maskconver_int8.tflite \\
         --quantize int8 --calibration photos
     """
-    _require_converter(options["output"])
+    _require(options["output"], quantize)
     from maskconver_mobile.cli.progress import progress, show_notes, show_skipped, show_verdict
     from maskconver_mobile.cli.terminal import PlainConsole
     from maskconver_mobile.converters.convert import convert
@@ -175,10 +175,13 @@ def command(
         show_passes(card)
 
 
-def _require_converter(output: Path) -> None:
-    from maskconver_mobile.extras import require
+def _require(output: Path, recipe: str) -> None:
+    """Refuse to begin without the extras that format and recipe need."""
+    from maskconver_mobile.extras import require, require_quantizer
     from maskconver_mobile.formats import ONNX, ORT
 
     require("convert", "converting")
     if output.suffix.lower() in (ONNX.suffix, ORT.suffix):
         require("onnx", f"{output}: writing it")
+    if recipe not in ("none", "float16"):
+        require_quantizer(output.suffix, recipe)

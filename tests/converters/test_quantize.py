@@ -1,6 +1,7 @@
 """Recipes on the tiny network: what turns integer and what must not, how much of the answer is kept, and bad input."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from models import TINY, Models, golden_inputs, run_tflite
 from numpy.typing import NDArray
 from PIL import Image
 
+from maskconver_mobile import extras, verbs
 from maskconver_mobile.cli import main
 from maskconver_mobile.cli.quantize import RECIPES as RECIPE_CHOICES
 from maskconver_mobile.converters.backends.tflite.flatbuffer import Flatbuffer
@@ -364,6 +366,32 @@ def test_command_line(
         assert len(error) == 1
         assert message in error[0]
     assert not (tmp_path / "x.tflite").exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "suffix", "message"),
+    [
+        (
+            "litert_quantizer",
+            ".tflite",
+            "quantizing needs litert-quantizer; run `pip install 'maskconver-mobile[quantize]'`",
+        ),
+        ("onnxruntime", ".onnx", "needs onnxruntime; run `pip install 'maskconver-mobile[onnx]'`"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_before_any_work(
+    missing: str, suffix: str, message: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == missing else True)
+    output, photos = f"x{suffix}", ("--calibration", "photos")
+    for arguments in (
+        ("convert", "--config", "none", "--checkpoint", "none", "--output", output, "--quantize", "int8", *photos),
+        ("quantize", f"none{suffix}", "--output", output, *photos),
+    ):
+        assert run(monkeypatch, *arguments) == 2
+        assert message in capfd.readouterr().err
+    with pytest.raises(MaskConverError, match=re.escape(message)):
+        verbs.quantize(f"none{suffix}", output, calibration="photos")
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from maskconver_mobile.converters.backends.tflite.float_graph import FlatbufferG
 from maskconver_mobile.converters.backends.tflite.integer_bands import band_depthwise, is_band, merge_pieces
 from maskconver_mobile.converters.backends.tflite.late_bias import add_biases_early
 from maskconver_mobile.converters.backends.tflite.pixel_input import fold_normalisation, pixel_ranges, take_bytes
-from maskconver_mobile.converters.quantization import recipes
 from maskconver_mobile.converters.quantization.calibration import Ranges, Tensor
 from maskconver_mobile.converters.quantization.equalization import equalize
 from maskconver_mobile.converters.quantization.half_precision import halve_weights
@@ -29,13 +27,13 @@ from maskconver_mobile.converters.quantization.recipes import (
     Roles,
     allowed,
     check_calibration,
+    check_quantizable,
     find_recipe,
     layer_of,
     matches,
     select,
 )
 from maskconver_mobile.converters.quantization.rounding import round_depthwise
-from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.formats.tflite.file import attach, read_metadata
 from maskconver_mobile.formats.tflite.metadata import KEY as METADATA_KEY
 
@@ -83,11 +81,11 @@ def quantize(
         The quantized model file with its card.
 
     Raises:
-        MaskConverError: the model is quantized already, the recipe needs calibration inputs and there are none, a
-            pattern matches no layer, or litert-quantizer is not installed.
+        MaskConverError: the model is quantized already, the recipe needs calibration inputs and there are none, or a
+            pattern matches no layer.
     """
     chosen = find_recipe(recipe)
-    check_quantizable(card, chosen)
+    check_quantizable(card)
     metadata = read_metadata(content, card.name)
     pixels = takes_pixels(content, card, chosen, chosen.kept(keep_float))
     if not chosen.activation_bits:
@@ -111,28 +109,6 @@ def quantize(
     halves = card.half_precision and recipe == "float16"  # where integers compute, no float16 does
     written = replace(card, recipe=recipe, input_type=input_type, half_precision=halves, tools={**card.tools, **used})
     return attach(Flatbuffer(quantized).to_bytes(), written, extra)
-
-
-def check_quantizable(card: ModelCard, recipe: Recipe) -> None:
-    """Refuse what cannot be quantized, before any work.
-
-    Raises:
-        MaskConverError: the model is quantized already, or litert-quantizer is not installed.
-    """
-    recipes.check_quantizable(card)
-    check_installed(recipe)
-
-
-def check_installed(recipe: Recipe) -> None:
-    """Refuse a recipe whose tool for .tflite files is missing.
-
-    Raises:
-        MaskConverError: litert-quantizer is not installed.
-    """
-    if recipe.name != "float16" and find_spec("litert_quantizer") is None:
-        raise MaskConverError(
-            "quantizing needs litert-quantizer; install it with: pip install 'maskconver-mobile[quantize]'"
-        )
 
 
 def takes_pixels(content: bytes, card: ModelCard, recipe: Recipe, keep_float: Sequence[str] = ()) -> bool:
