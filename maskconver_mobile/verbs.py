@@ -99,8 +99,9 @@ def quantize(
         model: a float32 model of ours.
         output: file to write, of the same format; it appears whole or not at all.
         recipe: `float16`, `dynamic`, `int8`, `int8-balanced` or `int16x8`.
-        calibration: folder of images like those of later use, for the last two.
-        num_calibration: how many of them to take.
+        calibration: folder of images like those of later use, for the last three; some of ten or more are held aside
+            to judge the result by.
+        num_calibration: on how many of them to calibrate at most.
         keep_float: layer paths or patterns such as `class_head/*` to leave as they are.
         gate: an image file or folder; with it, a model that changes too many pixels is not written.
         max_loss: share of pixels whose category may change, 0..1.

@@ -85,8 +85,8 @@ def quantize_file(
         model: a float32 model of ours.
         output: file to write, of the same format; .ort from .onnx too.
         recipe: a name of `quantize.RECIPES`.
-        calibration: folder of images, for recipes with integer activations.
-        num_calibration: how many of them to take.
+        calibration: folder of images, for recipes with integer activations; some are held aside (`hold_aside`).
+        num_calibration: on how many of them to calibrate at most.
         keep_float: layer paths or patterns to leave as they are.
         gate: an image file or a folder of images; with it, a model that changes too many pixels is not written.
         max_loss: share of pixels whose category may change, 0..1.

@@ -137,7 +137,7 @@ def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(1, 1000),
             default=64,
             show_default=True,
-            help="Images to calibrate on.",
+            help="Images to calibrate on at most.",
         ),
         click.option("--calibration", type=folder, help="Folder of images like those of later use."),
     ):
