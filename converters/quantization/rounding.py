@@ -1,10 +1,11 @@
-"""Depthwise weights rounded by the error of their layer.
+"""Weights rounded by the error of their layer.
 
 Rounded to the nearest integer, the few weights of a depthwise convolution are the largest error of 8-bit weights. What
 counts is the error of the sum, e' H e with e the errors of one channel's weights and H the second moments of what its
 taps see (with a constant 1 for the bias): the taps of a natural map are alike, so errors that cancel cost little. The
 integers that make it small are found by coordinate descent, weight by weight (as Nagel et al. 2020, "Up or down?
-Adaptive rounding for post-training quantization", pose the problem). Dense weights gained nothing by it.
+Adaptive rounding for post-training quantization", pose the problem). Dense weights gain by it where maps have 16 bits;
+the noise of 8-bit maps hides what they lose.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from maskconver_mobile.converters.quantization.recipes import layer_of, matches
 
 PLACES = 8192
 """Of a map, over all calibration images."""
+MOST_TAPS = 1024
+"""Of an output: dense convolutions of more are left to be rounded to the nearest, as their H would fill the memory."""
 SWEEPS = 6
 DAMPING = 1e-4
 
@@ -26,24 +29,30 @@ Steps = dict[str, Array]
 Wide = NDArray[np.float64]
 
 
-def round_depthwise(
+def round_weights(
     graph: FloatGraph,
     inputs: Sequence[Tensor],
     on_image: Callable[[], None] = lambda: None,
     keep_float: Sequence[str] = (),
+    *,
+    dense: bool = False,
 ) -> Steps:
-    """Round the depthwise weights of a graph, in place; they stay floats, whole multiples of their steps.
+    """Round the weights of a graph's convolutions, in place; they stay floats, whole multiples of their steps.
 
     Args:
         graph: a float model in the form that is to be quantized.
         inputs: calibration tensors.
         on_image: called after each.
         keep_float: patterns of layers that stay as they are.
+        dense: all convolutions, not the depthwise ones alone.
 
     Returns:
         The steps, which the quantizer has to take.
     """
-    groups = [pieces for pieces in graph.depthwise() if not matches(layer_of(pieces[0].output), keep_float)]
+    groups = graph.depthwise()
+    if dense:
+        groups += [[each] for each in graph.convolutions() if not each.depthwise and _rows(each).shape[1] <= MOST_TAPS]
+    groups = [pieces for pieces in groups if not matches(layer_of(pieces[0].output), keep_float)]
     by_source: dict[str, list[int]] = {}
     for index, pieces in enumerate(groups):
         by_source.setdefault(pieces[0].source, []).append(index)
@@ -51,14 +60,15 @@ def round_depthwise(
     places = max(PLACES // len(inputs), 64)
 
     def look(name: str, values: Array) -> None:
-        for index in by_source[name]:
+        for index in by_source[name] if max(values.shape[1:3]) > 1 else ():
             seen = _seen(groups[index], values[0], places)
             part = np.matmul(seen, seen.transpose(0, 2, 1)) / np.float32(seen.shape[2] * len(inputs))
             moments[index] = moments[index] + part if index in moments else part
 
     graph.observe(list(by_source), inputs, look, on_image)
     steps: Steps = {}
-    for index, pieces in enumerate(groups):
+    for index in sorted(moments):
+        pieces = groups[index]
         kernels = [_rows(each) for each in pieces]
         own = [graph.step(kernel) for kernel in kernels]
         wide = [np.broadcast_to(step[:, None], kernel.shape) for step, kernel in zip(own, kernels, strict=True)]
@@ -78,7 +88,8 @@ def descend(kernel: Array, moments: Array, steps: Array, *, paired: bool = False
 
     Args:
         kernel: weights [channels, taps].
-        moments: H [channels, taps + 1, taps + 1]; its last row and column belong to a constant 1.
+        moments: H [channels, taps + 1, taps + 1], or [1, ...] where all see the same; its last row and column belong
+            to a constant 1.
         steps: [channels, taps].
         paired: two neighbors may reach 127 together only; else each alone.
 
@@ -108,7 +119,7 @@ def descend(kernel: Array, moments: Array, steps: Array, *, paired: bool = False
             moved = np.flatnonzero((wanted != whole[:, k]) & ~fixed[:, k])
             if moved.size:
                 change = (wanted - whole[:, k])[moved] * step[moved, k]
-                gradient[moved] -= h[moved, :, k] * change[:, None]
+                gradient[moved] -= h[moved if len(h) > 1 else [0], :, k] * change[:, None]
                 whole[moved, k] = wanted[moved]
     settle_bias()
     return whole * step, shift
@@ -121,7 +132,7 @@ def _rows(convolution: Convolution) -> Array:
 
 
 def _seen(pieces: Sequence[Convolution], values: Array, places: int) -> Array:
-    """What the taps see, and a 1, at some places, spread evenly: [channels, taps + 1, places]."""
+    """What the taps see, and a 1, at some places, spread evenly: [channels, taps + 1, places], of a dense one [1, ...]."""
     seen = []
     for each in pieces:
         padded = np.pad(values, (*each.padding, (0, 0)))
@@ -138,4 +149,6 @@ def _seen(pieces: Sequence[Convolution], values: Array, places: int) -> Array:
             padded[top + i * each.dilation[0], left + j * each.dilation[1]]
             for i, j in np.ndindex(*each.kernel.shape[:2])
         ]
-    return np.ascontiguousarray(np.stack([*seen, np.ones_like(seen[0])]).transpose(2, 0, 1))
+    if pieces[0].depthwise:
+        return np.ascontiguousarray(np.stack([*seen, np.ones_like(seen[0])]).transpose(2, 0, 1))
+    return np.ascontiguousarray(np.concatenate([*seen, np.ones_like(seen[0][:, :1])], 1).T[None])

@@ -10,7 +10,7 @@ from maskconver_mobile.converters.backends.onnx.float_graph import OnnxFloatGrap
 from maskconver_mobile.converters.backends.onnx.graph import checked
 from maskconver_mobile.converters.backends.tflite.float_graph import FlatbufferGraph
 from maskconver_mobile.converters.quantization.float_graph import WEIGHT_LIMIT, FloatGraph
-from maskconver_mobile.converters.quantization.rounding import descend, round_depthwise
+from maskconver_mobile.converters.quantization.rounding import descend, round_weights
 from maskconver_mobile.formats.tflite.file import read_tflite
 
 CHANNELS, TAPS, PLACES = 6, 9, 400
@@ -81,7 +81,7 @@ def test_a_model_s_layers_come_nearer_than_to_the_nearest(graph: FloatGraph) -> 
     """On the maps that they read, each depthwise layer of the tiny model, in whole steps that its format takes."""
     inputs = golden_inputs()
     before = {piece.output: piece for pieces in graph.depthwise() for piece in pieces}
-    steps = round_depthwise(graph, inputs)
+    steps = round_weights(graph, inputs)
     after = {piece.output: piece for pieces in graph.depthwise() for piece in pieces}
     assert steps.keys() == before.keys()
     changed = 0

@@ -27,7 +27,7 @@ from maskconver_mobile.converters.quantization.recipes import (
     layer_of,
     select,
 )
-from maskconver_mobile.converters.quantization.rounding import round_depthwise
+from maskconver_mobile.converters.quantization.rounding import round_weights
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.formats.onnx.file import attach, read_tail
 
@@ -69,7 +69,7 @@ def quantize_onnx(
         if chosen.activation_bits:
             graph = OnnxFloatGraph(model)
             equalize(graph, calibration, on_image)
-            steps = round_depthwise(graph, calibration, on_image, chosen.kept(keep_float))
+            steps = round_weights(graph, calibration, on_image, chosen.kept(keep_float))
             own = {each.operator.input[1]: steps[each.output] for each in graph.convolutions() if each.output in steps}
             weights_only = {op.name for op in operations if not op.integer and op.kind == "Gemm"}
             ranges = graph.ranges(_float_maps(model), calibration, chosen.activation_bits, on_image)

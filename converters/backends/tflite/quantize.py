@@ -33,7 +33,7 @@ from maskconver_mobile.converters.quantization.recipes import (
     matches,
     select,
 )
-from maskconver_mobile.converters.quantization.rounding import round_depthwise
+from maskconver_mobile.converters.quantization.rounding import round_weights
 from maskconver_mobile.formats.tflite.file import attach, read_metadata
 from maskconver_mobile.formats.tflite.metadata import KEY as METADATA_KEY
 
@@ -93,7 +93,10 @@ def quantize(
         quantized = _weights_only(content, chosen, kept)
     else:
         check_calibration(chosen, calibration)
-        prepared = prepare(content, chosen, calibration, on_image, pixels=pixels, keep_float=chosen.kept(keep_float))
+        unchanged = chosen.kept(keep_float)
+        prepared = prepare(
+            content, chosen, calibration, on_image, pixels=pixels, roles=card.roles, keep_float=unchanged
+        )
         kept = select(operations(prepared, card.roles), keep_float, chosen, card.joined)
         ranges = FlatbufferGraph(prepared).ranges(
             integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image
@@ -126,6 +129,7 @@ def prepare(
     on_image: Callable[[], None] = lambda: None,
     *,
     pixels: bool,
+    roles: Roles,
     keep_float: Sequence[str] = (),
 ) -> bytes:
     """The float graph that a recipe is applied to; `pixels` if it takes them as they are.
@@ -140,7 +144,8 @@ def prepare(
     if recipe.equalized:
         equalize(graph, calibration, on_image)
         graph = FlatbufferGraph(merge_pieces(graph.content, keep_float))
-    round_depthwise(graph, calibration, on_image, keep_float)
+    unrounded = [*keep_float, *(layer for layer, role in roles.items() if role == "weights")]
+    round_weights(graph, calibration, on_image, unrounded, dense=not recipe.equalized)
     return band_depthwise(graph.content, keep_float) if recipe.equalized else graph.content
 
 
