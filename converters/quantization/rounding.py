@@ -132,7 +132,7 @@ def _rows(convolution: Convolution) -> Array:
 
 
 def _seen(pieces: Sequence[Convolution], values: Array, places: int) -> Array:
-    """What the taps see, and a 1, at some places, spread evenly: [channels, taps + 1, places], of a dense one [1, ...]."""
+    """What the taps see, and a 1, at places spread evenly: [channels, taps + 1, places], of a dense one [1, ...]."""
     seen = []
     for each in pieces:
         padded = np.pad(values, (*each.padding, (0, 0)))

@@ -173,6 +173,19 @@ def in_float16(content: Path, images: list[NDArray[Any]]) -> list[dict[str, NDAr
     return results
 
 
+def test_the_classifier_s_bias_joins_before_the_other_blocks() -> None:
+    """Behind the last block it would make neighbors of a peak equal to it."""
+    content = to_tflite(read_config(DEMO_CONFIG), read_checkpoint(DEMO_CHECKPOINT), GraphSpec("masks"))
+    flatbuffer = Flatbuffer(content)
+    sums = [
+        [flatbuffer.is_constant(int(tensor)) for tensor in operator.inputs]
+        for operator in flatbuffer.graph.operators
+        if flatbuffer.kind(operator) == "ADD"
+        and flatbuffer.name(int(operator.outputs[0])).startswith("class_head/_classifier")
+    ]
+    assert sums == [[False, True], *[[False, False]] * 3]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("level", ["masks", "panoptic"])
 @pytest.mark.parametrize("target", ["cpu", "gpu"])

@@ -1,5 +1,7 @@
 """Depthwise weights rounded by the error of their layer: less of it, in whole steps, in both formats."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from maskconver_mobile.converters.backends.onnx.float_graph import OnnxFloatGraph, step
 from maskconver_mobile.converters.backends.onnx.graph import checked
 from maskconver_mobile.converters.backends.tflite.float_graph import FlatbufferGraph
+from maskconver_mobile.converters.quantization.calibration import Tensor
 from maskconver_mobile.converters.quantization.float_graph import WEIGHT_LIMIT, FloatGraph
 from maskconver_mobile.converters.quantization.rounding import descend, round_weights
 from maskconver_mobile.formats.tflite.file import read_tflite
@@ -60,6 +63,16 @@ def test_pieces_cancel_each_other_s_errors() -> None:
     assert noise(kernel, together, shift, seen) < noise(kernel, apart, sum(moved for _, moved in alone), seen)
 
 
+def test_outputs_that_see_the_same_share_their_moments() -> None:
+    """As the channels of a dense layer do."""
+    kernel, seen = alike_taps()
+    steps = np.broadcast_to(np.abs(kernel).max(1, keepdims=True) / np.float32(127), kernel.shape)
+    moments = (seen[:1] @ seen[:1].transpose(0, 2, 1) / PLACES).astype(np.float32)
+    shared, own = (descend(kernel, h, steps) for h in (moments, np.repeat(moments, CHANNELS, 0)))
+    np.testing.assert_allclose(shared[0], own[0], rtol=1e-6)
+    np.testing.assert_allclose(shared[1], own[1], rtol=1e-4, atol=1e-7)
+
+
 def test_dead_channels_stay_finite() -> None:
     moments = np.zeros((2, 5, 5), np.float32)
     moments[:, 4, 4] = 1
@@ -92,3 +105,33 @@ def test_a_model_s_layers_come_nearer_than_to_the_nearest(graph: FloatGraph) -> 
         nearest = np.round(before[name].kernel / own) * own
         changed += int((np.abs(after[name].kernel - nearest) > own / 2).sum())
     assert changed > 100
+
+
+def test_dense_layers_are_rounded_on_demand(models: Models) -> None:
+    """What they put out is nearer to what they did than with weights rounded to the nearest."""
+    inputs = golden_inputs()
+    graph = FlatbufferGraph(read_tflite(models.get("heads")).content)
+    before = {each.output: each for each in graph.convolutions() if not each.depthwise}
+    steps = round_weights(graph, inputs, dense=True)
+    after = {each.output: each for each in graph.convolutions() if not each.depthwise}
+    rounded = before.keys() & steps.keys()
+    assert len(rounded) > 10
+    better = []
+    for name in rounded:
+        if before[name].kernel.shape[:2] != (1, 1):
+            continue
+        exact, own = before[name].kernel[0, 0], steps[name]
+        found = after[name].kernel[0, 0]
+        np.testing.assert_allclose(found / own, np.round(found / own), atol=1e-3)
+        seen = maps(graph, before[name].source, inputs)
+        shift = after[name].bias - before[name].bias
+        error = np.square(seen @ (found - exact) + shift).mean()
+        better.append(error < np.square(seen @ (np.round(exact / own) * own - exact)).mean())
+    assert np.mean(better) > 0.9
+
+
+def maps(graph: FlatbufferGraph, name: str, inputs: Sequence[Tensor]) -> NDArray[np.float32]:
+    """The values of a map on all inputs [places, channels]."""
+    found: list[NDArray[np.float32]] = []
+    graph.observe([name], inputs, lambda _, values: found.append(values.reshape(-1, values.shape[3])))
+    return np.concatenate(found)
