@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.inference.image import load_image, preprocess
+from maskconver_mobile.inference.image import Letterbox, load_image, preprocess
 from maskconver_mobile.inference.image_file import images_in
 
 Tensor = NDArray[np.generic]
@@ -18,6 +18,8 @@ Sample = NDArray[np.float32]
 Ranges = dict[str, tuple[float, float]]
 
 FEW = 8
+FEWEST_HELD, HELD = 4, 32
+"""Images held aside to measure on."""
 FLAT = 4.0
 SAMPLES = 1 << 17
 GOLDEN_RATIO = (1 + 5**0.5) / 2
@@ -33,11 +35,13 @@ class CalibrationSet:
     Attributes:
         inputs: tensors [1, H, W, 3] of the model's own type.
         skipped: the images that could not be read, with the reason.
+        letterboxes: where each image lies on its tensor.
         flat: how many of them show next to nothing: their levels deviate by less than 4 of 255.
     """
 
     inputs: tuple[Tensor, ...]
     skipped: tuple[tuple[Path, str], ...]
+    letterboxes: tuple[Letterbox, ...] = ()
     flat: int = 0
 
     @property
@@ -63,6 +67,32 @@ def choose_images(folder: Path, count: int) -> list[Path]:
     images = images_in(folder)
     if not images:
         raise MaskConverError(f"{folder}: no images in this folder; calibration needs some like those of later use")
+    return _spread(images, count)
+
+
+def hold_aside(folder: Path, count: int) -> tuple[list[Path], list[Path]]:
+    """`count` images of a folder to calibrate on, as `choose_images` takes them, and up to 32 of the others.
+
+    Where fewer than 8 others are left, every fourth image is held aside first.
+
+    Raises:
+        MaskConverError: no such folder, or it holds fewer than 16 images.
+    """
+    taken = choose_images(folder, count)
+    images = images_in(folder)
+    if len(images) < 4 * FEWEST_HELD:
+        raise MaskConverError(
+            f"{folder}: {len(images)} images are too few to hold some aside for --target-agreement; "
+            f"give {4 * FEWEST_HELD} or more, or others with --gate"
+        )
+    others = [path for path in images if path not in set(taken)]
+    if len(others) < FEW:
+        others = images[2::4]
+        taken = _spread([path for path in images if path not in set(others)], count)
+    return taken, _spread(others, HELD)
+
+
+def _spread(images: list[Path], count: int) -> list[Path]:
     return [images[i * len(images) // count] for i in range(count)] if count < len(images) else images
 
 
@@ -79,11 +109,13 @@ def read_calibration(
     Raises:
         MaskConverError: none of the images can be read.
     """
-    inputs, skipped, flat = [], [], 0
+    inputs, letterboxes, skipped, flat = [], [], [], 0
     for path in images:
         try:
             image = load_image(path)
-            inputs.append(preprocess(image, card)[0])
+            tensor, letterbox = preprocess(image, card)
+            inputs.append(tensor)
+            letterboxes.append(letterbox)
             flat += float(image.std()) < FLAT
         except MaskConverError as error:
             skipped.append((path, str(error)))
@@ -91,7 +123,7 @@ def read_calibration(
     if not inputs:
         reason = skipped[0][1] if skipped else "there are none"
         raise MaskConverError(f"none of {len(images)} calibration images can be read (first: {reason})")
-    return CalibrationSet(tuple(inputs), tuple(skipped), flat)
+    return CalibrationSet(tuple(inputs), tuple(skipped), tuple(letterboxes), flat)
 
 
 class Samples(dict[str, list[Sample]]):

@@ -1,38 +1,42 @@
 """A float model file in, a quantized one out, if it passes its gate."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.backends.registry import BACKENDS, backend_of
-from maskconver_mobile.converters.backends.tflite.quantize import check_quantizable
 from maskconver_mobile.converters.convert import check_format, convert
-from maskconver_mobile.converters.quantization.calibration import CalibrationSet, choose_images, read_calibration
-from maskconver_mobile.converters.quantization.recipes import check_calibration, find_recipe
-from maskconver_mobile.converters.quantization.sensitivity import Sensitivity, analyse, layer_paths
+from maskconver_mobile.converters.quantization.calibration import (
+    CalibrationSet,
+    choose_images,
+    hold_aside,
+    read_calibration,
+)
+from maskconver_mobile.converters.quantization.recipes import Recipe, check_calibration, find_recipe
+from maskconver_mobile.converters.quantization.sensitivity import Sensitivity, analyse, check_analysable
+from maskconver_mobile.converters.quantization.static_model import StaticModel
+from maskconver_mobile.converters.quantization.target import (
+    Judge,
+    MixSearch,
+    Progress,
+    Search,
+    check_target,
+    silent,
+    write_to_target,
+)
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation.comparison import compare
 from maskconver_mobile.files import ensure_writable, replacing
-from maskconver_mobile.formats import TFLITE, format_of
-from maskconver_mobile.formats.tflite.file import read_tflite
+from maskconver_mobile.formats import format_of
 from maskconver_mobile.inference.batch import find_images
 from maskconver_mobile.segmenter import Segmenter
 
 NUM_CALIBRATION = 64
 NUM_CHECKED = 16
 MAX_LOSS = 0.07
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
-
-
-@contextmanager
-def silent(description: str, total: int) -> Iterator[Callable[[], None]]:
-    """Progress that nobody watches."""
-    yield lambda: None
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,14 @@ class Quantized:
         loss: share of the pixels whose category changed, of the gate's images, or without a gate of up to 16 images of
             the calibration; None where there are none.
         notes: why the calibration may have told too little, in words.
+        search: what was tried for a target agreement; None without one.
     """
 
     card: ModelCard
     skipped: tuple[tuple[Path, str], ...]
     loss: float | None
     notes: tuple[str, ...] = ()
+    search: Search | None = None
 
 
 def quantize_file(
@@ -63,6 +69,7 @@ def quantize_file(
     keep_float: Sequence[str] = (),
     gate: Path | None = None,
     max_loss: float = MAX_LOSS,
+    target_agreement: float | None = None,
     progress: Progress = silent,
 ) -> Quantized:
     """Write a quantized .tflite, .onnx or .ort file; it appears whole or not at all.
@@ -76,32 +83,51 @@ def quantize_file(
         keep_float: layer paths or patterns to leave as they are.
         gate: an image file or a folder of images; with it, a model that changes too many pixels is not written.
         max_loss: share of pixels whose category may change, 0..1.
+        target_agreement: share of stable pixels that keep their category, above 0 and up to 1; as few further layers
+            as possible stay float for it. Measured on the images of the gate, which takes no `max_loss` then, or else
+            on some of the calibration folder that are held aside.
         progress: called with a description and a count, gives a context whose value is called after each step.
 
     Raises:
         MaskConverError: anything about the input or the output is not as it should be, or the gate is shut.
     """
     chosen = find_recipe(recipe)
+    if target_agreement is not None:
+        check_target(target_agreement, chosen)
     content, card = backend_of(model).read(model, chosen, keep_float)
     _check_output(output, model)
     target = backend_of(output)
     target.check_recipe(chosen, output)
     images = find_images([str(gate)]) if gate is not None else []
     calibrated = _choose(recipe, calibration, num_calibration)
+    if target_agreement is not None and calibration is not None and not images:
+        calibrated, images = hold_aside(calibration, num_calibration)
     data = _read(card, calibrated, progress)
-    with progress("Calibrating", chosen.passes * len(data.inputs)) as advance:
-        quantized, written = target.quantize(
-            content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance
-        )
-    loss = None
+
     with replacing(output) as temporary:
-        temporary.write_bytes(quantized)
+
+        def write(kept: Sequence[str] = ()) -> ModelCard:
+            with progress("Calibrating", chosen.passes * len(data.inputs)) as advance:
+                quantized, written = target.quantize(
+                    content, card, recipe, calibration=data.inputs, keep_float=(*keep_float, *kept), on_image=advance
+                )
+            temporary.write_bytes(quantized)
+            return written
+
+        if target_agreement is not None:
+            judge = Judge(model, images, progress)
+            ready = _make_ready(model, content, card, chosen, data, keep_float, progress)
+            search = MixSearch(ready, data, judge, progress)
+            written, found = write_to_target(target_agreement, search, judge, temporary, write)
+            return Quantized(written, (*data.skipped, *judge.skipped), 1 - found.written.agreement, data.doubts, found)
+        written, loss = write(), None
         if images or calibrated:
             loss = measure_loss(model, temporary, images or calibrated[:NUM_CHECKED], progress)
             if images and loss > max_loss:
                 raise MaskConverError(
                     f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, "
-                    f"more than {max_loss:.1%}; keep layers float (--keep-float, --analyse) or choose another recipe"
+                    f"more than {max_loss:.1%}; keep layers float (--keep-float, --target-agreement, --analyse) or "
+                    f"choose another recipe"
                 )
     return Quantized(written, data.skipped, loss, data.doubts)
 
@@ -119,6 +145,7 @@ def convert_quantized(
     keep_float: Sequence[str] = (),
     gate: Path | None = None,
     max_loss: float = MAX_LOSS,
+    target_agreement: float | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> Quantized:
@@ -148,6 +175,7 @@ def convert_quantized(
             keep_float=keep_float,
             gate=gate,
             max_loss=max_loss,
+            target_agreement=target_agreement,
             progress=progress,
         )
 
@@ -161,19 +189,36 @@ def analyse_file(
     progress: Progress = silent,
 ) -> tuple[Sensitivity, CalibrationSet]:
     """The sensitivity report of a float32 model of ours, and the images that it is based on."""
-    if format_of(model) is not TFLITE:
-        raise MaskConverError(f"{model}: layers are analysed in .tflite files; convert the checkpoint to one")
-    file = read_tflite(model)
-    check_quantizable(file.card, find_recipe(recipe))
-    data = _read(file.card, _choose(recipe, calibration, num_calibration), progress)
-    with progress("Analysing", len(layer_paths(file.content, file.card.roles))) as advance:
-        return analyse(file.content, file.card, recipe, data.inputs, on_layer=advance), data
+    chosen = find_recipe(recipe)
+    check_analysable(chosen)
+    backend = backend_of(model)
+    backend.check_recipe(chosen, model)
+    content, card = backend.read(model, chosen, ())
+    data = _read(card, _choose(recipe, calibration, num_calibration), progress)
+    heads = _make_ready(model, content, card, chosen, data, (), progress).heads()
+    with progress("Analysing", len(heads.layers)) as advance:
+        return analyse(heads, data, advance), data
 
 
 def measure_loss(model: Path, other: Path, images: Sequence[Path], progress: Progress = silent) -> float:
     """Share of pixels whose category differs between two models, mean over images."""
     with progress("Checking", len(images)) as advance:
         return 1 - compare(Segmenter(model), Segmenter(other), images, advance).agreement
+
+
+def _make_ready(
+    model: Path,
+    content: bytes,
+    card: ModelCard,
+    recipe: Recipe,
+    data: CalibrationSet,
+    keep_float: Sequence[str],
+    progress: Progress,
+) -> StaticModel:
+    with progress("Calibrating", recipe.passes * len(data.inputs)) as advance:
+        return backend_of(model).ready(
+            content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance
+        )
 
 
 def _read(card: ModelCard, images: Sequence[Path], progress: Progress) -> CalibrationSet:

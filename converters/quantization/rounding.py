@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.converters.quantization.calibration import GOLDEN_RATIO, Tensor
 from maskconver_mobile.converters.quantization.float_graph import WEIGHT_LIMIT, Array, Convolution, FloatGraph
-from maskconver_mobile.converters.quantization.recipes import layer_of, matches
+from maskconver_mobile.converters.quantization.recipes import matches
 
 PLACES = 8192
 """Of a map, over all calibration images."""
@@ -43,7 +43,7 @@ def round_depthwise(
     Returns:
         The steps, which the quantizer has to take.
     """
-    groups = [pieces for pieces in graph.depthwise() if not matches(layer_of(pieces[0].output), keep_float)]
+    groups = [pieces for pieces in graph.depthwise() if not matches(pieces[0].layer, keep_float)]
     by_source: dict[str, list[int]] = {}
     for index, pieces in enumerate(groups):
         by_source.setdefault(pieces[0].source, []).append(index)

@@ -113,12 +113,16 @@ def check_calibration(recipe: str) -> None:
         refuse(("calibration",), f"is for recipes {', '.join(CALIBRATED)}; leave it out")
     if given["calibration"] is None:
         refuse(("num_calibration",), "needs --calibration")
+    if given["target_agreement"] is not None:
+        if recipe not in CALIBRATED:
+            raise click.UsageError(f"--target-agreement is for recipes {', '.join(CALIBRATED)}; choose --recipe int8")
+        refuse(("max_loss",), "is a gate of its own; leave it out with --target-agreement")
     if given["gate"] is None:
         refuse(("max_loss",), "needs --gate")
 
 
 def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of verbs that quantize: `calibration`, `num_calibration`, `keep_float`, `gate`, `max_loss`."""
+    """Of verbs that quantize: images to calibrate on, layers to leave float, and what the result must keep."""
     folder = click.Path(path_type=Path)
     for option in (
         click.option(
@@ -129,6 +133,11 @@ def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Share of the gate's pixels whose category may change.",
         ),
         click.option("--gate", type=folder, help="Write only what agrees with the float model on these images."),
+        click.option(
+            "--target-agreement",
+            type=click.FloatRange(0, 1, min_open=True),
+            help="Keep as few layers float as let this share of the float model's stable pixels keep their category.",
+        ),
         click.option(
             "--keep-float", multiple=True, help="Layer path or pattern, such as 'class_head/*', to leave float."
         ),
