@@ -154,8 +154,8 @@ class MixSearch:
         """
         self._model, self._heads, self._judge, self._progress = model, model.heads(), judge, progress
         self._noise = HeadNoise(self._heads, data)
-        self._costs = layer_costs(model.float_graph(), data.inputs[0], self._heads.layers)
-        self._blocks: list[str] | None = None
+        self._costs = layer_costs(model.float_graph(), data.inputs[0], model.layers)
+        self._blocks: list[tuple[str, ...]] | None = None
         self._mixes: dict[int, Mix] = {}
 
     @property
@@ -185,24 +185,27 @@ class MixSearch:
         return high
 
     @property
-    def blocks(self) -> list[str]:
-        """All blocks, the most rewarding first."""
+    def blocks(self) -> list[tuple[str, ...]]:
+        """The layers of each block, the most rewarding first; last those behind the heads, whose noise is not known."""
         if self._blocks is None:
-            names = list(dict.fromkeys(map(block_of, self._heads.layers)))
-            gains = {}
+            by_name: dict[str, list[str]] = {}
+            for layer in self._heads.layers:
+                by_name.setdefault(block_of(layer), []).append(layer)
+            found = [tuple(layers) for layers in by_name.values()]
             whole = self._noise(self._heads.operations)
-            with self._progress("Ranking blocks", len(names)) as advance:
-                for name in names:
-                    rest = [op for op in self._heads.operations if block_of(op.layer) != name]
-                    removed = float(np.mean((whole - self._noise(rest)) / np.maximum(whole, 1e-20)))
-                    layers = [layer for layer in self._heads.layers if block_of(layer) == name]
-                    gains[name] = removed / (self._work(layers) + SWITCH)
+            gains = {}
+            with self._progress("Ranking blocks", len(found)) as advance:
+                for block in found:
+                    noise = self._noise(_without(block, self._heads.operations))
+                    removed = float(np.mean((whole - noise) / np.maximum(whole, 1e-20)))
+                    gains[block] = removed / (self._work(block) + SWITCH)
                     advance()
-            self._blocks = sorted(names, key=lambda name: -gains[name])
+            tail = tuple(layer for layer in self._model.layers if layer not in self._heads.layers)
+            self._blocks = [*sorted(found, key=lambda block: -gains[block]), *([tail] if tail else [])]
         return self._blocks
 
     def _work(self, layers: Sequence[str]) -> float:
-        return self._cost(layers).multiply_adds / max(self._cost(self._heads.layers).multiply_adds, 1)
+        return self._cost(layers).multiply_adds / max(self._cost(self._model.layers).multiply_adds, 1)
 
     def _cost(self, layers: Sequence[str]) -> Cost:
         return sum((self._costs[layer] for layer in layers), Cost())
@@ -210,21 +213,20 @@ class MixSearch:
     def mix(self, count: int) -> Mix:
         """The first blocks in float, measured."""
         if count not in self._mixes:
-            blocks = set(self.blocks[:count]) if count else set()
-            kept = tuple(layer for layer in self._heads.layers if block_of(layer) in blocks)
-
-            def left(operations: Sequence[Operation]) -> list[Operation]:
-                return [op for op in operations if op.layer not in kept]
-
-            content = self._model.file(left(self._model.operations))
+            kept = tuple(layer for block in (self.blocks[:count] if count else []) for layer in block)
+            content = self._model.file(_without(kept, self._model.operations))
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"mix{self._model.format.suffix}"
                 path.write_bytes(content)
                 stable, same = self._judge(path, f"Trying {len(kept)} layers in float")
-            noise = float(self._noise(left(self._heads.operations)).mean())
+            noise = float(self._noise(_without(kept, self._heads.operations)).mean())
             size = self.mix(0).bytes + self._cost(kept).bytes if count else len(content)
             self._mixes[count] = Mix(kept, stable, same, decibel(noise), size, self._work(kept))
         return self._mixes[count]
+
+
+def _without(layers: Sequence[str], operations: Sequence[Operation]) -> list[Operation]:
+    return [op for op in operations if op.layer not in layers]
 
 
 def write_to_target(
@@ -262,6 +264,6 @@ def write_to_target(
             return card, Search(target, judge.count, search.tried, written)
         wanted = target + mix.stable - stable
     raise MaskConverError(
-        f"--target-agreement {target}: not reached, nothing written; with every layer of the network in float "
+        f"--target-agreement {target}: not reached, nothing written; with every layer in float "
         f"{stable:.4f} of the stable pixels keep their category; ask for less"
     )
