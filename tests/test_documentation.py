@@ -24,6 +24,7 @@ BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```|((?:^    .*\n|^\n)+)", re.DOTALL | r
 ELSEWHERE = {"architecture.md", "precision.md"}
 """Their Python is run by tests/converters/test_architecture.py, and needs arrays of the reader's."""
 NOT_RUN = {"web", "demo", "benchmark", "doctor", "evaluate"}
+LONG = {"--analyse", "--target-agreement"}
 """These need a phone, a browser, a data set or much time; that they exist as written is tested."""
 
 
@@ -81,7 +82,7 @@ def test_commands_exist_as_written(page: Path, desk: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "android.md"], ids=lambda page: page.name)
 def test_commands_run(page: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for words in (words for words in commands(page) if words[0] not in NOT_RUN and "--analyse" not in words):
+    for words in (words for words in commands(page) if words[0] not in NOT_RUN and LONG.isdisjoint(words)):
         monkeypatch.setattr(sys, "argv", ["maskconver-mobile", *words])
         with pytest.raises(SystemExit) as end:
             main()

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def show_sensitivity(report: "Sensitivity", recipe: str) -> None:
     """What each layer loses, saves and costs."""
     table = Table(
-        title=f"{recipe}: signal to noise of the heads {report.total:.1f} dB; integers do "
-        f"{report.multiply_adds / 1e6:.0f} M multiply-adds and save {report.bytes / 1e6:.1f} MB"
+        title=f"{recipe}: {report.total:.1f} dB at the heads; work of {report.multiply_adds / 1e6:.0f} M multiply-adds, "
+        f"size of {report.bytes / 1e6:.1f} MB"
     )
     table.add_column("layer", overflow="fold")
-    for title in ("alone, dB", "float saves, dB", "multiply-adds, %", "bytes, %"):
-        table.add_column(title, justify="right", min_width=6)
+    for title in ("alone, dB", "float saves, dB", "work, %", "size, %"):
+        table.add_column(title, justify="right", width=6)
     for layer in report.layers:
         shares = f"{100 * layer.work:.2f}", f"{100 * layer.size:.2f}"
         table.add_row(layer.layer, f"{layer.alone:.1f}", f"{layer.saves:+.2f}", *shares)

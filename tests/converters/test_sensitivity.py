@@ -154,7 +154,7 @@ def test_what_follows_a_choice_is_cut_off() -> None:
 def test_what_cannot_be_analysed(models: Models, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(MaskConverError, match="recipe dynamic has no integer activations to analyse; choose int8"):
         analyse_file(models.get(), "dynamic", calibration=photos)
-    with pytest.raises(MaskConverError, match="recipe int8 needs calibration images; .* with --calibration"):
+    with pytest.raises(MaskConverError, match=r"recipe int8 needs calibration images; .* with --calibration"):
         analyse_file(models.get(), "int8")
     with pytest.raises(MaskConverError, match="ORT format cannot be quantized"):
         analyse_file(tmp_path / "model.ort", "int8", calibration=photos)

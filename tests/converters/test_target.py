@@ -111,7 +111,7 @@ def test_a_target_out_of_reach_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(MaskConverError, match=message):
         written(Curve((0.9, 0.92, 0.94, 0.96, 0.98)), Falling(0), 0.99, tmp_path)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(MaskConverError, match="with every layer in float 0.8800"):
+    with pytest.raises(MaskConverError, match=r"with every layer in float 0\.8800"):
         written(Curve((0.9, 0.92, 0.94, 0.96, 0.98)), Falling(0.1), 0.9, tmp_path)
 
 
