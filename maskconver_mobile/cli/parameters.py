@@ -109,14 +109,14 @@ def check_calibration(recipe: str) -> None:
         click.UsageError: there is one.
     """
     given = click.get_current_context().params
+    if given["target_agreement"] is not None:
+        if recipe not in CALIBRATED:
+            raise click.UsageError(f"--target-agreement is for recipes {', '.join(CALIBRATED)}; choose int8")
+        refuse(("max_loss",), "is a gate of its own; leave it out with --target-agreement")
     if recipe not in CALIBRATED:
         refuse(("calibration",), f"is for recipes {', '.join(CALIBRATED)}; leave it out")
     if given["calibration"] is None:
         refuse(("num_calibration",), "needs --calibration")
-    if given["target_agreement"] is not None:
-        if recipe not in CALIBRATED:
-            raise click.UsageError(f"--target-agreement is for recipes {', '.join(CALIBRATED)}; choose --recipe int8")
-        refuse(("max_loss",), "is a gate of its own; leave it out with --target-agreement")
     if given["gate"] is None:
         refuse(("max_loss",), "needs --gate")
 

@@ -233,7 +233,7 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
         ((*QUANTIZE, "--target-agreement", "0"), "'--target-agreement': 0.0 is not in the range 0<x<=1"),
         (
             (*QUANTIZE, "--target-agreement", "0.9", "--recipe", "dynamic"),
-            "--target-agreement is for recipes int8, int8-balanced, int16x8; choose --recipe int8",
+            "--target-agreement is for recipes int8, int8-balanced, int16x8; choose int8",
         ),
         (
             (*QUANTIZE, "--target-agreement", "0.9", "--gate", "x", "--max-loss", "0.1"),
