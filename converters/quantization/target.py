@@ -141,7 +141,7 @@ class Judge:
 
 
 class MixSearch:
-    """Mixes of one model in the order in which its blocks turn float: the most noise removed for its work first."""
+    """Mixes of one model in the order in which its blocks turn float: the most noise for its work first."""
 
     def __init__(self, model: StaticModel, data: CalibrationSet, judge: Judge, progress: Progress = silent) -> None:
         """Of a whole model; blocks are ordered when first needed.
@@ -186,7 +186,11 @@ class MixSearch:
 
     @property
     def blocks(self) -> list[tuple[str, ...]]:
-        """The layers of each block, the most rewarding first; last those behind the heads, whose noise is not known."""
+        """The layers of each block, the most rewarding first; last those behind the heads, whose noise is not known.
+
+        What counts is the noise that a block brings alone. What all others leave is too near the whole to be told from
+        chance: in that order, half of the network in float gave 38 dB; in this one, a third gave 44.
+        """
         if self._blocks is None:
             by_name: dict[str, list[str]] = {}
             for layer in self._heads.layers:
@@ -196,9 +200,9 @@ class MixSearch:
             gains = {}
             with self._progress("Ranking blocks", len(found)) as advance:
                 for block in found:
-                    noise = self._noise(_without(block, self._heads.operations))
-                    removed = float(np.mean((whole - noise) / np.maximum(whole, 1e-20)))
-                    gains[block] = removed / (self._work(block) + SWITCH)
+                    alone = self._noise([op for op in self._heads.operations if op.layer in block])
+                    share = float(np.mean(alone / np.maximum(whole, 1e-20)))
+                    gains[block] = share / (self._work(block) + SWITCH)
                     advance()
             tail = tuple(layer for layer in self._model.layers if layer not in self._heads.layers)
             self._blocks = [*sorted(found, key=lambda block: -gains[block]), *([tail] if tail else [])]
