@@ -24,8 +24,9 @@ BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```|((?:^    .*\n|^\n)+)", re.DOTALL | r
 ELSEWHERE = {"architecture.md", "precision.md"}
 """Their Python is run by tests/converters/test_architecture.py, and needs arrays of the reader's."""
 NOT_RUN = {"web", "demo", "benchmark", "doctor", "evaluate"}
-LONG = {"--analyse", "--target-agreement"}
 """These need a phone, a browser, a data set or much time; that they exist as written is tested."""
+LONG = {"--analyse", "--target-agreement"}
+"""And so do verbs with these options."""
 
 
 def commands(page: Path) -> list[list[str]]:

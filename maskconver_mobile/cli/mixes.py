@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def show_sensitivity(report: "Sensitivity", recipe: str) -> None:
     """What each layer loses, saves and costs."""
     table = Table(
-        title=f"{recipe}: {report.total:.1f} dB at the heads; work of {report.multiply_adds / 1e6:.0f} M multiply-adds, "
-        f"size of {report.bytes / 1e6:.1f} MB"
+        title=f"{recipe}: {report.total:.1f} dB at the heads; work of {report.multiply_adds / 1e6:.0f} M "
+        f"multiply-adds, size of {report.bytes / 1e6:.1f} MB"
     )
     table.add_column("layer", overflow="fold")
     for title in ("alone, dB", "float saves, dB", "work, %", "size, %"):
