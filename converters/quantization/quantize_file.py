@@ -92,16 +92,11 @@ def quantize_file(
         MaskConverError: anything about the input or the output is not as it should be, or the gate is shut.
     """
     chosen = find_recipe(recipe)
-    if target_agreement is not None:
-        check_target(target_agreement, chosen)
     content, card = backend_of(model).read(model, chosen, keep_float)
     _check_output(output, model)
     target = backend_of(output)
     target.check_recipe(chosen, output)
-    images = find_images([str(gate)]) if gate is not None else []
-    calibrated = _choose(recipe, calibration, num_calibration)
-    if target_agreement is not None and calibration is not None and not images:
-        calibrated, images = hold_aside(calibration, num_calibration)
+    calibrated, images = _choose(chosen, calibration, num_calibration, gate, target_agreement)
     data = _read(card, calibrated, progress)
 
     with replacing(output) as temporary:
@@ -159,8 +154,9 @@ def convert_quantized(
     check_format(output, format)
     ensure_writable(output)
     backend = backend_of(output)
-    backend.check_recipe(find_recipe(recipe), output)
-    _choose(recipe, calibration, num_calibration)
+    chosen = find_recipe(recipe)
+    backend.check_recipe(chosen, output)
+    _choose(chosen, calibration, num_calibration, gate, target_agreement)
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / output.with_suffix(backend.source).name
         with progress("Converting", 1) as advance:
@@ -194,7 +190,7 @@ def analyse_file(
     backend = backend_of(model)
     backend.check_recipe(chosen, model)
     content, card = backend.read(model, chosen, ())
-    data = _read(card, _choose(recipe, calibration, num_calibration), progress)
+    data = _read(card, _choose(chosen, calibration, num_calibration)[0], progress)
     heads = _make_ready(model, content, card, chosen, data, (), progress).heads()
     with progress("Analysing", len(heads.layers)) as advance:
         return analyse(heads, data, advance), data
@@ -226,10 +222,19 @@ def _read(card: ModelCard, images: Sequence[Path], progress: Progress) -> Calibr
         return read_calibration(images, card, advance) if images else CalibrationSet((), ())
 
 
-def _choose(recipe: str, folder: Path | None, count: int) -> list[Path]:
-    chosen = find_recipe(recipe)
-    check_calibration(chosen, folder)
-    return choose_images(folder, count) if folder is not None and chosen.activation_bits else []
+def _choose(
+    recipe: Recipe, folder: Path | None, count: int, gate: Path | None = None, target: float | None = None
+) -> tuple[list[Path], list[Path]]:
+    """Images to calibrate on, and those that decide whether the result is good enough."""
+    if target is not None:
+        check_target(target, recipe)
+    images = find_images([str(gate)]) if gate is not None else []
+    check_calibration(recipe, folder)
+    if folder is None or not recipe.activation_bits:
+        return [], images
+    if target is not None and not images:
+        return hold_aside(folder, count)
+    return choose_images(folder, count), images
 
 
 def _check_output(output: Path, model: Path) -> None:
