@@ -91,6 +91,7 @@ def quantize(
     keep_float: Sequence[str] = (),
     gate: PathLike | None = None,
     max_loss: float = 0.07,
+    target_agreement: float | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> "Quantized":
     """Write a smaller model from a float one.
@@ -105,6 +106,9 @@ def quantize(
         keep_float: layer paths or patterns such as `class_head/*` to leave as they are.
         gate: an image file or folder; with it, a model that changes too many pixels is not written.
         max_loss: share of pixels whose category may change, 0..1.
+        target_agreement: share of stable pixels that keep their category, above 0 and up to 1; as few further layers
+            as possible stay float for it, and the result's `search` says which. Measured on the images of the gate,
+            which takes no `max_loss` then, or else on some of the calibration folder that are held aside.
         on_step: called after each step of the work, for progress.
 
     Returns:
@@ -129,6 +133,7 @@ def quantize(
         keep_float=keep_float,
         gate=None if gate is None else _path(gate),
         max_loss=max_loss,
+        target_agreement=target_agreement,
         progress=lambda _words, _steps: nullcontext(on_step),
     )
 

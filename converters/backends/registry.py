@@ -11,6 +11,7 @@ from pathlib import Path
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.backends.tflite.quantize import (
+    StaticFlatbuffer,
     operations,
     quantize,
 )
@@ -20,6 +21,7 @@ from maskconver_mobile.converters.graph.ir import Graph
 from maskconver_mobile.converters.passes import Format
 from maskconver_mobile.converters.quantization.calibration import Tensor
 from maskconver_mobile.converters.quantization.recipes import ONNX_RECIPES, RECIPES, Recipe, check_quantizable, select
+from maskconver_mobile.converters.quantization.static_model import StaticModel
 from maskconver_mobile.converters.spec import GraphSpec, Precision
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.formats import FORMATS, ONNX, ORT, TFLITE, format_of
@@ -73,6 +75,19 @@ class Backend(ABC):
         """A float model that is about to be quantized, and its card."""
 
     @abstractmethod
+    def ready(
+        self,
+        content: bytes,
+        card: ModelCard,
+        recipe: Recipe,
+        *,
+        calibration: Sequence[Tensor],
+        keep_float: Sequence[str],
+        on_image: Callable[[], None],
+    ) -> StaticModel:
+        """The model made ready for a recipe with integer activations, as `quantize` makes it."""
+
+    @abstractmethod
     def quantize(
         self,
         content: bytes,
@@ -117,6 +132,19 @@ class TfliteBackend(Backend):
         check_quantizable(file.card)
         select(operations(file.content, file.card.roles), keep_float, recipe, file.card.joined)
         return file.content, file.card
+
+    def ready(
+        self,
+        content: bytes,
+        card: ModelCard,
+        recipe: Recipe,
+        *,
+        calibration: Sequence[Tensor],
+        keep_float: Sequence[str],
+        on_image: Callable[[], None],
+    ) -> StaticModel:
+        """See `quantize.StaticFlatbuffer`."""
+        return StaticFlatbuffer(content, card, recipe, calibration, keep_float, on_image)
 
     def quantize(
         self,
@@ -168,10 +196,27 @@ class OnnxBackend(Backend):
 
     def read(self, path: Path, recipe: Recipe, keep_float: Sequence[str]) -> tuple[bytes, ModelCard]:
         """Patterns are looked at with the graph."""
+        from maskconver_mobile.converters.backends.onnx.quantize import check_model
         from maskconver_mobile.formats.onnx.file import read_onnx
 
         file = read_onnx(path)
+        check_model(file.card, recipe)
         return file.content, file.card
+
+    def ready(
+        self,
+        content: bytes,
+        card: ModelCard,
+        recipe: Recipe,
+        *,
+        calibration: Sequence[Tensor],
+        keep_float: Sequence[str],
+        on_image: Callable[[], None],
+    ) -> StaticModel:
+        """See `quantize.StaticOnnx`."""
+        from maskconver_mobile.converters.backends.onnx.quantize import StaticOnnx
+
+        return StaticOnnx(content, card, recipe, calibration, keep_float, on_image)
 
     def quantize(
         self,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.inference.image import load_image, preprocess
+from maskconver_mobile.inference.image import Letterbox, load_image, preprocess
 from maskconver_mobile.inference.image_file import images_in
 
 Tensor = NDArray[np.generic]
@@ -22,7 +22,6 @@ FEW = 8
 FLAT = 4.0
 MARGIN = 24.0
 """In levels of 255: an image's mean color and deviation may be as far outside those of the calibration."""
-NUM_JUDGED = 16
 SMALL = 10
 SAMPLES = 1 << 17
 GOLDEN_RATIO = (1 + 5**0.5) / 2
@@ -39,12 +38,14 @@ class CalibrationSet:
         inputs: tensors [1, H, W, 3] of the model's own type.
         skipped: the images that could not be read, with the reason.
         paths: the files of the inputs.
+        letterboxes: where the image lies on each of them.
         looks: of each, the mean of red, green and blue, and the deviation of all, in levels of 0..255.
     """
 
     inputs: tuple[Tensor, ...] = ()
     skipped: tuple[tuple[Path, str], ...] = ()
     paths: tuple[Path, ...] = ()
+    letterboxes: tuple[Letterbox, ...] = ()
     looks: tuple[tuple[float, ...], ...] = ()
 
     @property
@@ -61,15 +62,15 @@ class CalibrationSet:
             found.append(f"{flat} of {count} calibration images show next to nothing; give some as in later use")
         return tuple(found)
 
-    def hold_aside(self, count: int) -> "tuple[CalibrationSet, CalibrationSet]":
-        """Up to `count` images to calibrate on, evenly spread, and others to judge by.
+    def hold_aside(self, count: int, most: int) -> "tuple[CalibrationSet, CalibrationSet]":
+        """Up to `count` images to calibrate on, evenly spread, and up to `most` others to judge by.
 
-        Those are up to 16: what is left, or else a fifth. Of fewer than 10 images none is spared.
+        Those are what is left, or else a fifth. Of fewer than 10 images none is spared.
         """
         total = len(self.inputs)
         spare = total // 5 if total >= SMALL else 0
         places = range(total)
-        chosen = set(spread(places, total - min(NUM_JUDGED, max(total - count, spare))))
+        chosen = set(spread(places, total - min(most, max(total - count, spare))))
         return self._only([i for i in places if i in chosen]), self._only([i for i in places if i not in chosen])
 
     def unlike(self, other: "CalibrationSet") -> int:
@@ -83,6 +84,7 @@ class CalibrationSet:
             self,
             inputs=tuple(self.inputs[i] for i in places),
             paths=tuple(self.paths[i] for i in places),
+            letterboxes=tuple(self.letterboxes[i] for i in places),
             looks=tuple(self.looks[i] for i in places),
         )
 
@@ -120,11 +122,13 @@ def read_calibration(
     Raises:
         MaskConverError: none of the images can be read.
     """
-    inputs, skipped, paths, looks = [], [], [], []
+    inputs, letterboxes, skipped, paths, looks = [], [], [], [], []
     for path in images:
         try:
             image = load_image(path)
-            inputs.append(preprocess(image, card)[0])
+            tensor, letterbox = preprocess(image, card)
+            inputs.append(tensor)
+            letterboxes.append(letterbox)
             paths.append(path)
             looks.append((*image.mean((0, 1)).tolist(), float(image.std())))
         except MaskConverError as error:
@@ -133,7 +137,7 @@ def read_calibration(
     if not inputs:
         reason = skipped[0][1] if skipped else "there are none"
         raise MaskConverError(f"none of {len(images)} images can be read (first: {reason})")
-    return CalibrationSet(tuple(inputs), tuple(skipped), tuple(paths), tuple(looks))
+    return CalibrationSet(tuple(inputs), tuple(skipped), tuple(paths), tuple(letterboxes), tuple(looks))
 
 
 class Samples(dict[str, list[Sample]]):

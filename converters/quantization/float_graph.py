@@ -23,6 +23,7 @@ class Convolution:
 
     Attributes:
         operator: what the format has.
+        layer: path of its layer in the checkpoint.
         source: name of the map that it reads.
         output: name of the map that it makes, with its activation.
         kernel: [kh, kw, inputs, outputs]; of a depthwise one [kh, kw, 1, channels].
@@ -35,6 +36,7 @@ class Convolution:
     """
 
     operator: Any
+    layer: str
     source: str
     output: str
     kernel: Array

@@ -1,8 +1,7 @@
 """A float model file in, a quantized one out, if it passes its gate."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,38 +10,37 @@ from maskconver_mobile.card import ModelCard, Verdict
 from maskconver_mobile.converters.backends.registry import BACKENDS, backend_of
 from maskconver_mobile.converters.convert import check_format, convert
 from maskconver_mobile.converters.quantization.calibration import (
-    NUM_JUDGED,
     CalibrationSet,
     choose_images,
     read_calibration,
     spread,
 )
-from maskconver_mobile.converters.quantization.recipes import (
-    Recipe,
-    check_calibration,
-    check_quantizable,
-    find_recipe,
+from maskconver_mobile.converters.quantization.recipes import Recipe, check_calibration, find_recipe
+from maskconver_mobile.converters.quantization.sensitivity import Sensitivity, analyse, check_analysable
+from maskconver_mobile.converters.quantization.static_model import StaticModel
+from maskconver_mobile.converters.quantization.target import (
+    Judge,
+    MixSearch,
+    Progress,
+    Search,
+    check_target,
+    silent,
+    write_to_target,
 )
-from maskconver_mobile.converters.quantization.sensitivity import Sensitivity, analyse, layer_paths
 from maskconver_mobile.converters.quantization.verdict import doubts, verdict_of
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation.comparison import Comparison, compare
 from maskconver_mobile.files import ensure_writable, replacing
-from maskconver_mobile.formats import TFLITE, format_of
-from maskconver_mobile.formats.tflite.file import read_tflite
+from maskconver_mobile.formats import format_of
 from maskconver_mobile.inference.batch import find_images
 from maskconver_mobile.segmenter import Segmenter
 
 NUM_CALIBRATION = 64
+NUM_JUDGED, NUM_SEARCHED = 16, 32
+"""On so many images it is measured how much of the answer is kept, and how much of it mixes keep."""
+FEWEST = 16
+"""Calibration images from which some can be held aside for a search."""
 MAX_LOSS = 0.07
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
-
-
-@contextmanager
-def silent(description: str, total: int) -> Iterator[Callable[[], None]]:
-    """Progress that nobody watches."""
-    yield lambda: None
 
 
 @dataclass(frozen=True)
@@ -54,17 +52,44 @@ class Quantized:
         skipped: calibration images that could not be read, with the reason.
         loss: share of the pixels whose category changed, of the gate's images; None without a gate.
         notes: why the calibration may have told too little, or the result be bad, in words.
+        search: what was tried for a target agreement; None without one.
     """
 
     card: ModelCard
     skipped: tuple[tuple[Path, str], ...]
     loss: float | None
     notes: tuple[str, ...] = ()
+    search: Search | None = None
 
     @property
     def verdict(self) -> Verdict | None:
         """How much of the answer is kept, as the card says it; None where there were no images to measure on."""
         return self.card.verdict
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Images by their files.
+
+    Attributes:
+        calibration: to calibrate on, and to hold some of them aside.
+        count: on how many of them to calibrate at most.
+        gated: of the gate.
+        judged: how many images to judge by at most.
+    """
+
+    calibration: list[Path]
+    count: int
+    gated: list[Path]
+    judged: int
+
+    def read(self, card: ModelCard, progress: Progress) -> tuple[CalibrationSet, CalibrationSet]:
+        """What to calibrate on, and what to judge by: of the gate, or else held aside, or else the former."""
+        data = _read(card, self.calibration, progress)
+        if self.gated:
+            return data, _read(card, spread(self.gated, NUM_JUDGED), progress)
+        data, aside = data.hold_aside(self.count, self.judged)
+        return data, aside if aside.paths else data
 
 
 def quantize_file(
@@ -77,6 +102,7 @@ def quantize_file(
     keep_float: Sequence[str] = (),
     gate: Path | None = None,
     max_loss: float = MAX_LOSS,
+    target_agreement: float | None = None,
     progress: Progress = silent,
 ) -> Quantized:
     """Write a quantized .tflite, .onnx or .ort file; it appears whole or not at all.
@@ -90,6 +116,9 @@ def quantize_file(
         keep_float: layer paths or patterns to leave as they are.
         gate: an image file or a folder of images; with it, a model that changes too many pixels is not written.
         max_loss: share of pixels whose category may change, 0..1.
+        target_agreement: share of stable pixels that keep their category, above 0 and up to 1; as few further layers
+            as possible stay float for it. Measured on the images of the gate, which takes no `max_loss` then, or else
+            on some of the calibration folder that are held aside.
         progress: called with a description and a count, gives a context whose value is called after each step.
 
     Raises:
@@ -100,28 +129,46 @@ def quantize_file(
     _check_output(output, model)
     target = backend_of(output)
     target.check_recipe(chosen, output)
-    gated = find_images([str(gate)]) if gate is not None else []
-    data, judged = _images(card, chosen, calibration, num_calibration, gated, progress)
-    with progress("Calibrating", chosen.passes * len(data.inputs)) as advance:
-        quantized, written = target.quantize(
-            content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance
-        )
-    loss = None
+    choice = _choose(chosen, calibration, num_calibration, gate, target_agreement)
+    data, judged = choice.read(card, progress)
+    quantized = b""
+
     with replacing(output) as temporary:
-        temporary.write_bytes(target.finish(quantized, written))
+
+        def write(kept: Sequence[str] = ()) -> ModelCard:
+            nonlocal quantized
+            with progress("Calibrating", chosen.passes * len(data.inputs)) as advance:
+                quantized, written = target.quantize(
+                    content, card, recipe, calibration=data.inputs, keep_float=(*keep_float, *kept), on_image=advance
+                )
+            temporary.write_bytes(target.finish(quantized, written))
+            return written
+
+        search = None
+        if target_agreement is None:
+            written = write()
+        else:
+            judge = Judge(model, choice.gated or judged.paths, progress)
+            mixes = MixSearch(
+                _make_ready(model, content, card, chosen, data, keep_float, progress), data, judge, progress
+            )
+            written, search = write_to_target(target_agreement, mixes, judge, temporary, write)
+        loss = None
         if judged.paths:
             found = _compare(model, temporary, judged.paths, progress, stable=True)
             written = replace(written, verdict=verdict_of(found, data.paths))
-            loss = 1 - found.agreement if gated else None
-        if len(gated) > len(judged.paths):
-            loss = measure_loss(model, temporary, gated, progress)
-        if loss is not None and loss > max_loss:
+            loss = 1 - found.agreement if choice.gated else None
+        if len(choice.gated) > len(judged.paths):
+            loss = measure_loss(model, temporary, choice.gated, progress)
+        if loss is not None and loss > max_loss and target_agreement is None:
             raise MaskConverError(
-                f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, "
-                f"more than {max_loss:.1%}; keep layers float (--keep-float, --analyse) or choose another recipe"
+                f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, more than "
+                f"{max_loss:.1%}; keep layers float (--keep-float, --target-agreement, --analyse) or choose another "
+                f"recipe"
             )
         temporary.write_bytes(target.finish(quantized, written))
-    return Quantized(written, data.skipped, loss, (*data.doubts, *doubts(written, data, judged)))
+    skipped = dict.fromkeys((*data.skipped, *judged.skipped))
+    return Quantized(written, tuple(skipped), loss, (*data.doubts, *doubts(written, data, judged)), search)
 
 
 def convert_quantized(
@@ -137,6 +184,7 @@ def convert_quantized(
     keep_float: Sequence[str] = (),
     gate: Path | None = None,
     max_loss: float = MAX_LOSS,
+    target_agreement: float | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> Quantized:
@@ -150,8 +198,9 @@ def convert_quantized(
     check_format(output, format)
     ensure_writable(output)
     backend = backend_of(output)
-    backend.check_recipe(find_recipe(recipe), output)
-    _choose(recipe, calibration, num_calibration)
+    chosen = find_recipe(recipe)
+    backend.check_recipe(chosen, output)
+    _choose(chosen, calibration, num_calibration, gate, target_agreement)
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / output.with_suffix(backend.source).name
         with progress("Converting", 1) as advance:
@@ -166,6 +215,7 @@ def convert_quantized(
             keep_float=keep_float,
             gate=gate,
             max_loss=max_loss,
+            target_agreement=target_agreement,
             progress=progress,
         )
 
@@ -179,13 +229,16 @@ def analyse_file(
     progress: Progress = silent,
 ) -> tuple[Sensitivity, CalibrationSet]:
     """The sensitivity report of a float32 model of ours, and the images that it is based on."""
-    if format_of(model) is not TFLITE:
-        raise MaskConverError(f"{model}: layers are analysed in .tflite files; convert the checkpoint to one")
-    file = read_tflite(model)
-    check_quantizable(file.card)
-    data = _read(file.card, _choose(recipe, calibration, num_calibration), progress)
-    with progress("Analysing", len(layer_paths(file.content, file.card.roles))) as advance:
-        return analyse(file.content, file.card, recipe, data.inputs, on_layer=advance), data
+    chosen = find_recipe(recipe)
+    check_analysable(chosen)
+    backend = backend_of(model)
+    backend.check_recipe(chosen, model)
+    content, card = backend.read(model, chosen, ())
+    images = spread(_choose(chosen, calibration, num_calibration).calibration, num_calibration)
+    data = _read(card, images, progress)
+    heads = _make_ready(model, content, card, chosen, data, (), progress).heads()
+    with progress("Analysing", len(heads.layers)) as advance:
+        return analyse(heads, data, advance), data
 
 
 def measure_loss(model: Path, other: Path, images: Sequence[Path], progress: Progress = silent) -> float:
@@ -200,16 +253,19 @@ def _compare(
         return compare(Segmenter(model), Segmenter(other), images, advance, stable=stable)
 
 
-def _images(
-    card: ModelCard, recipe: Recipe, folder: Path | None, count: int, gated: Sequence[Path], progress: Progress
-) -> tuple[CalibrationSet, CalibrationSet]:
-    """What to calibrate on, and what to judge by: of the gate, or else held aside, or else the former."""
-    chosen = _choose(recipe.name, folder, count + (0 if gated else NUM_JUDGED))
-    data = _read(card, chosen, progress)
-    if gated:
-        return data, _read(card, spread(gated, NUM_JUDGED), progress)
-    data, aside = data.hold_aside(count)
-    return data, aside if aside.paths else data
+def _make_ready(
+    model: Path,
+    content: bytes,
+    card: ModelCard,
+    recipe: Recipe,
+    data: CalibrationSet,
+    keep_float: Sequence[str],
+    progress: Progress,
+) -> StaticModel:
+    with progress("Calibrating", recipe.passes * len(data.inputs)) as advance:
+        return backend_of(model).ready(
+            content, card, recipe, calibration=data.inputs, keep_float=keep_float, on_image=advance
+        )
 
 
 def _read(card: ModelCard, images: Sequence[Path], progress: Progress) -> CalibrationSet:
@@ -217,10 +273,24 @@ def _read(card: ModelCard, images: Sequence[Path], progress: Progress) -> Calibr
         return read_calibration(images, card, advance) if images else CalibrationSet()
 
 
-def _choose(recipe: str, folder: Path | None, count: int) -> list[Path]:
-    chosen = find_recipe(recipe)
-    check_calibration(chosen, folder)
-    return choose_images(folder, count) if folder is not None and chosen.activation_bits else []
+def _choose(
+    recipe: Recipe, folder: Path | None, count: int, gate: Path | None = None, target: float | None = None
+) -> Choice:
+    """Images to calibrate on, and those that decide whether the result is good enough."""
+    if target is not None:
+        check_target(target, recipe)
+    gated = find_images([str(gate)]) if gate is not None else []
+    check_calibration(recipe, folder)
+    judged = 0 if gated else NUM_JUDGED if target is None else NUM_SEARCHED
+    if folder is None or not recipe.activation_bits:
+        return Choice([], count, gated, judged)
+    images = choose_images(folder, count + judged)
+    if target is not None and not gated and len(images) < FEWEST:
+        raise MaskConverError(
+            f"{folder}: {len(images)} images are too few to hold some aside for --target-agreement; "
+            f"give {FEWEST} or more, or others with --gate"
+        )
+    return Choice(images, count, gated, judged)
 
 
 def _check_output(output: Path, model: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from maskconver_mobile.converters.quantization.calibration import GOLDEN_RATIO, Tensor
 from maskconver_mobile.converters.quantization.float_graph import WEIGHT_LIMIT, Array, Convolution, FloatGraph
-from maskconver_mobile.converters.quantization.recipes import layer_of, matches
+from maskconver_mobile.converters.quantization.recipes import matches
 
 PLACES = 8192
 """Of a map, over all calibration images."""
@@ -52,7 +52,7 @@ def round_weights(
     groups = graph.depthwise()
     if dense:
         groups += [[each] for each in graph.convolutions() if not each.depthwise and _rows(each).shape[1] <= MOST_TAPS]
-    groups = [pieces for pieces in groups if not matches(layer_of(pieces[0].output), keep_float)]
+    groups = [pieces for pieces in groups if not matches(pieces[0].layer, keep_float)]
     by_source: dict[str, list[int]] = {}
     for index, pieces in enumerate(groups):
         by_source.setdefault(pieces[0].source, []).append(index)

@@ -1,38 +1,23 @@
-"""Which layers a recipe hurts: the error that each brings alone, and what keeping it float saves."""
+"""Which layers a recipe hurts: the error that each brings alone, what keeping it float saves, and what that costs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from maskconver_mobile.card import ModelCard
-from maskconver_mobile.converters.backends.tflite.flatbuffer import Flatbuffer
-from maskconver_mobile.converters.backends.tflite.float_graph import FlatbufferGraph
-from maskconver_mobile.converters.backends.tflite.pixel_input import pixel_ranges
-from maskconver_mobile.converters.backends.tflite.quantize import (
-    apply_static,
-    integer_tensors,
-    operations,
-    prepare,
-    statistics,
-    takes_pixels,
-)
 from maskconver_mobile.converters.passes.pad_classes import NEVER
-from maskconver_mobile.converters.quantization.calibration import Tensor
-from maskconver_mobile.converters.quantization.policy import NETWORK
-from maskconver_mobile.converters.quantization.recipes import (
-    Operation,
-    Roles,
-    check_calibration,
-    check_quantizable,
-    find_recipe,
-)
+from maskconver_mobile.converters.quantization.calibration import CalibrationSet, Tensor
+from maskconver_mobile.converters.quantization.float_graph import Array, FloatGraph
+from maskconver_mobile.converters.quantization.recipes import Operation, Recipe
+from maskconver_mobile.converters.quantization.static_model import Maps, StaticModel
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.inference.image import Letterbox
 
-Outputs = list[NDArray[np.float32]]
+PROBES = 4
+SAVED = 3
+"""Bytes that a weight loses as an integer."""
 
 
 @dataclass(frozen=True)
@@ -43,118 +28,155 @@ class LayerSensitivity:
         layer: its path, as `--keep-float` takes it.
         alone: with only this layer quantized; low is bad.
         saves: by how much the fully quantized model gains if this layer stays float.
+        work: its share of the multiply-adds that the recipe makes integer, 0..1.
+        size: its share of the bytes that the recipe saves, 0..1.
     """
 
     layer: str
     alone: float
     saves: float
+    work: float
+    size: float
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """All layers, the most rewarding to keep float first, and the fully quantized model's signal to noise in dB."""
+    """All layers, the most rewarding to keep float first.
+
+    Attributes:
+        total: the fully quantized model's signal to noise in dB.
+        layers: what each loses, saves and costs; shares of all add up to 1.
+        multiply_adds: of all layers for one image.
+        bytes: that the file would gain with all of them float, scales and zero points aside.
+    """
 
     total: float
     layers: tuple[LayerSensitivity, ...]
+    multiply_adds: int
+    bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the attributes by name, and those of each layer."""
+        return asdict(self)
 
 
-def layer_paths(content: bytes, roles: Roles) -> list[str]:
-    """The layers of the network that a recipe quantizes, in the graph's order."""
-    return list(dict.fromkeys(op.layer for op in _network(content, roles)))
+@dataclass(frozen=True)
+class Cost:
+    """Of keeping a layer float.
+
+    Attributes:
+        multiply_adds: of its convolutions for one image.
+        bytes: that its weights take more.
+    """
+
+    multiply_adds: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.multiply_adds + other.multiply_adds, self.bytes + other.bytes)
 
 
-def analyse(
-    content: bytes,
-    card: ModelCard,
-    recipe: str,
-    calibration: Sequence[Tensor],
-    *,
-    probes: int = 4,
-    on_layer: Callable[[], None] = lambda: None,
-) -> Sensitivity:
-    """Quantize each layer alone, and all but each.
+class HeadNoise:
+    """Noise over signal of each of the heads' maps, as a share of energy, for any part of a model in integers.
 
-    Errors are taken where the heads end, before the choice of proposals makes them jump; each output counts alike.
+    Errors are taken where the heads end, before the choice of proposals makes them jump, and within the photographs:
+    their border is of one color, whose error no sum averages out.
+    """
 
-    Args:
-        content: a float32 model of ours.
-        card: its card.
-        recipe: one with integer activations.
-        calibration: input tensors for the ranges.
-        probes: how many of them the errors are measured on.
-        on_layer: called after each layer, for progress.
+    def __init__(self, heads: StaticModel, data: CalibrationSet) -> None:
+        """Of a model that ends there, on some images that are evenly spread over these."""
+        places = range(0, len(data.inputs), -(-len(data.inputs) // PROBES))
+        self._heads = heads
+        self._inputs = [data.inputs[place] for place in places]
+        self._letterboxes = [data.letterboxes[place] for place in places]
+        self._expected = heads.run((), self._inputs)
+
+    def __call__(self, chosen: Sequence[Operation]) -> NDArray[np.float64]:
+        """With integers for these operations alone: [maps], means over the images."""
+        found = self._heads.run(chosen, self._inputs)
+        triples = zip(self._expected, found, self._letterboxes, strict=True)
+        shares: NDArray[np.float64] = np.mean([_noise(*one) for one in triples], 0)
+        return shares
+
+
+def check_analysable(recipe: Recipe) -> None:
+    """Refuse what has no layers to choose from.
 
     Raises:
-        MaskConverError: the recipe has no calibrated layers, or the model cannot be quantized.
+        MaskConverError: activations stay float.
     """
-    chosen = find_recipe(recipe)
-    check_quantizable(card)
-    if not chosen.activation_bits:
-        raise MaskConverError(f"recipe {recipe} has no integer activations to analyse; choose int8 or int16x8")
-    check_calibration(chosen, calibration)
-    pixels = takes_pixels(content, card, chosen)
-    prepared = prepare(content, chosen, calibration, pixels=pixels)
-    float_model = _cut_at_heads(prepared, card.roles)
-    found = _network(float_model, card.roles)
-    names = integer_tensors(float_model, found)
-    measured = FlatbufferGraph(float_model).ranges(names, calibration, chosen.activation_bits)
-    if pixels:
-        measured |= pixel_ranges(float_model)
-    ranges = statistics(float_model, measured)
-    inputs = calibration[:probes]
-    expected = [_run(float_model, value) for value in inputs]
+    if not recipe.activation_bits:
+        raise MaskConverError(f"recipe {recipe.name} has no integer activations to analyse; choose int8 or int16x8")
 
-    def noise(operations: Sequence[Operation]) -> float:
-        quantized = apply_static(float_model, ranges, chosen, operations)
-        return float(np.mean([_noise(a, _run(quantized, x)) for x, a in zip(inputs, expected, strict=True)]))
 
-    total = noise(found)
+def analyse(heads: StaticModel, data: CalibrationSet, on_layer: Callable[[], None] = lambda: None) -> Sensitivity:
+    """Quantize each layer alone, and all but each; every map of the heads counts alike.
+
+    Args:
+        heads: a model that ends where its heads do.
+        data: images to measure on; a few are taken.
+        on_layer: called after each layer, for progress.
+    """
+    measured = HeadNoise(heads, data)
+
+    def ratio(chosen: Sequence[Operation]) -> float:
+        return decibel(float(measured(chosen).mean()))
+
+    costs = layer_costs(heads.float_graph(), data.inputs[0], heads.layers)
+    whole = sum(costs.values(), Cost())
+    total = ratio(heads.operations)
     layers = []
-    for layer in layer_paths(content, card.roles):
-        alone = noise([op for op in found if op.layer == layer])
-        without = noise([op for op in found if op.layer != layer])
-        layers.append(LayerSensitivity(layer, _decibel(alone), _decibel(without) - _decibel(total)))
+    for layer in heads.layers:
+        alone = ratio([op for op in heads.operations if op.layer == layer])
+        without = ratio([op for op in heads.operations if op.layer != layer])
+        work = costs[layer].multiply_adds / max(whole.multiply_adds, 1)
+        size = costs[layer].bytes / max(whole.bytes, 1)
+        layers.append(LayerSensitivity(layer, alone, without - total, work, size))
         on_layer()
-    return Sensitivity(_decibel(total), tuple(sorted(layers, key=lambda one: -one.saves)))
+    ordered = tuple(sorted(layers, key=lambda one: -one.saves))
+    return Sensitivity(total, ordered, whole.multiply_adds, whole.bytes)
 
 
-def _network(content: bytes, roles: Roles) -> list[Operation]:
-    return [op for op in operations(content, roles) if op.name.startswith(NETWORK) and op.kind != "FULLY_CONNECTED"]
+def layer_costs(graph: FloatGraph, image: Tensor, layers: Sequence[str]) -> dict[str, Cost]:
+    """What keeping each of some layers float costs; nothing for one without convolutions.
+
+    Args:
+        graph: the float heads.
+        image: an input tensor [1, H, W, 3].
+        layers: their paths.
+    """
+    convolutions = [each for each in graph.convolutions() if each.layer in layers]
+    places: dict[str, int] = {}
+
+    def look(name: str, values: Array) -> None:
+        places[name] = values.size // values.shape[-1]
+
+    graph.observe([each.output for each in convolutions], [image], look)
+    costs = dict.fromkeys(layers, Cost())
+    stored: set[bytes] = set()
+    for each in convolutions:
+        weights = each.kernel.tobytes()  # levels may share them
+        size = 0 if weights in stored else SAVED * each.kernel.size
+        stored.add(weights)
+        costs[each.layer] += Cost(each.kernel.size * places[each.output], size)
+    return costs
 
 
-def _cut_at_heads(content: bytes, roles: Roles) -> bytes:
-    """The same graph without what follows the network: its last tensors become the outputs."""
-    flatbuffer = Flatbuffer(content)
-    graph = flatbuffer.graph
-    names = {op.name for op in _network(content, roles)}
-    heads = [op for op in graph.operators if flatbuffer.name(int(op.outputs[0])) in names]
-    needed: set[int] = {int(t) for op in heads for t in op.outputs}
-    kept: list[Any] = []
-    for op in reversed(graph.operators):
-        if not needed.isdisjoint(int(t) for t in op.outputs):
-            kept.insert(0, op)
-            needed.update(int(t) for t in op.inputs)
-    read = {int(t) for op in kept for t in op.inputs}
-    graph.outputs = np.array([t for op in kept for t in op.outputs if int(t) not in read], np.int32)
-    graph.operators = kept
-    flatbuffer.model.signatureDefs = []
-    return flatbuffer.to_bytes()
-
-
-def _run(content: bytes, value: Tensor) -> Outputs:
-    interpreter = Interpreter(model_content=content, num_threads=2)
-    interpreter.allocate_tensors()
-    image = interpreter.get_input_details()[0]
-    interpreter.set_tensor(image["index"], value.astype(image["dtype"]))
-    interpreter.invoke()
-    return [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
-
-
-def _noise(expected: Outputs, found: Outputs) -> float:
-    pairs = zip(expected, found, strict=True)
-    own = ((a[a > NEVER / 2], b[a > NEVER / 2]) for a, b in pairs)
-    return float(np.mean([np.square(a - b).sum() / np.square(a).sum() for a, b in own]))
-
-
-def _decibel(noise: float) -> float:
+def decibel(noise: float) -> float:
+    """Signal to noise, of noise over signal."""
     return float(-10 * np.log10(max(noise, 1e-20)))
+
+
+def _noise(expected: Maps, found: Maps, letterbox: Letterbox) -> list[float]:
+    pairs = [[_within(one, letterbox) for one in pair] for pair in zip(expected, found, strict=True)]
+    own = [(a[a > NEVER / 2], b[a > NEVER / 2]) for a, b in pairs]
+    return [float(np.square(a - b).sum() / max(np.square(a).sum(), 1e-20)) for a, b in own]
+
+
+def _within(values: Array, letterbox: Letterbox) -> Array:
+    """The part of a map [1, h, w, c] that shows the photograph."""
+    height, width = (
+        max(side * scaled // canvas, 1)
+        for side, scaled, canvas in zip(values.shape[1:3], letterbox.scaled_size, letterbox.canvas_size, strict=True)
+    )
+    return values[:, :height, :width]

@@ -109,6 +109,7 @@ def command(
     keep_float: tuple[str, ...],
     gate: Path | None,
     max_loss: float,
+    target_agreement: float | None,
     explain: bool,
     mediapipe: Path | None,
     **options: Any,
@@ -133,13 +134,14 @@ def command(
     output: Path = options["output"]
     done = None
     if quantize in ("none", "float16"):
-        without = ("calibration", "num_calibration", "keep_float", "gate", "max_loss")
+        without = ("calibration", "num_calibration", "keep_float", "gate", "max_loss", "target_agreement")
         refuse(without, "needs --quantize dynamic, int8 or int16x8")
         if quantize == "float16":
             options["precision"] = quantize
         with PlainConsole(stderr=True).status("Converting"):
             card = convert(spec=spec, **options)
     else:
+        from maskconver_mobile.cli.mixes import show_search
         from maskconver_mobile.converters.quantization.quantize_file import convert_quantized
 
         check_calibration(quantize)
@@ -151,12 +153,15 @@ def command(
             keep_float=keep_float,
             gate=gate,
             max_loss=max_loss,
+            target_agreement=target_agreement,
             progress=progress,
             **options,
         )
         show_skipped(done.skipped)
         show_notes(done.notes)
         card = done.card
+        if done.search is not None:
+            show_search(done.search, quantize)
     if mediapipe is not None:
         from maskconver_mobile.converters.backends.tflite.mediapipe import write_mediapipe
 

@@ -109,6 +109,10 @@ def check_calibration(recipe: str) -> None:
         click.UsageError: there is one.
     """
     given = click.get_current_context().params
+    if given["target_agreement"] is not None:
+        if recipe not in CALIBRATED:
+            raise click.UsageError(f"--target-agreement is for recipes {', '.join(CALIBRATED)}; choose int8")
+        refuse(("max_loss",), "is a gate of its own; leave it out with --target-agreement")
     if recipe not in CALIBRATED:
         refuse(("calibration",), f"is for recipes {', '.join(CALIBRATED)}; leave it out")
     if given["calibration"] is None:
@@ -118,7 +122,7 @@ def check_calibration(recipe: str) -> None:
 
 
 def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of verbs that quantize: `calibration`, `num_calibration`, `keep_float`, `gate`, `max_loss`."""
+    """Of verbs that quantize: images to calibrate on, layers to leave float, and what the result must keep."""
     folder = click.Path(path_type=Path)
     for option in (
         click.option(
@@ -129,6 +133,11 @@ def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Share of the gate's pixels whose category may change.",
         ),
         click.option("--gate", type=folder, help="Write only what agrees with the float model on these images."),
+        click.option(
+            "--target-agreement",
+            type=click.FloatRange(0, 1, min_open=True),
+            help="Keep as few layers float as let this share of the float model's stable pixels keep their category.",
+        ),
         click.option(
             "--keep-float", multiple=True, help="Layer path or pattern, such as 'class_head/*', to leave float."
         ),

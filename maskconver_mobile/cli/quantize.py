@@ -1,15 +1,22 @@
 """`maskconver-mobile quantize`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from maskconver_mobile.cli.parameters import CALIBRATED, calibration_options, check_calibration, refuse
+from maskconver_mobile.cli.parameters import (
+    CALIBRATED,
+    STDOUT,
+    calibration_options,
+    check_calibration,
+    check_json_target,
+    json_option,
+    refuse,
+    write_json,
+)
 
-if TYPE_CHECKING:
-    from maskconver_mobile.converters.quantization.sensitivity import Sensitivity
-
+SCHEMA = 1
 RECIPES = ("float16", "dynamic", *CALIBRATED)
 
 
@@ -19,6 +26,7 @@ RECIPES = ("float16", "dynamic", *CALIBRATED)
 @click.option("--output", type=click.Path(path_type=Path), help="The file to write, of the same format.")
 @calibration_options
 @click.option("--analyse", is_flag=True, help="Report what each layer loses instead of writing a model.")
+@json_option
 def command(
     model: Path,
     recipe: str,
@@ -28,33 +36,53 @@ def command(
     keep_float: tuple[str, ...],
     gate: Path | None,
     max_loss: float,
+    target_agreement: float | None,
     analyse: bool,
+    json_file: Path | None,
 ) -> None:
     """Quantize a float32 model of ours.
 
     \b
     maskconver-mobile quantize model.tflite --recipe int8 --calibration photos --output model_int8.tflite
     maskconver-mobile quantize model.tflite --recipe int8 --calibration photos --analyse
+    maskconver-mobile quantize model.tflite --target-agreement 0.97 --calibration photos --output model_int8.tflite
     """
+    import json
+    from dataclasses import asdict
+
     from maskconver_mobile.extras import require_quantizer
 
     check_calibration(recipe)
     require_quantizer(model.suffix, recipe)
+    from maskconver_mobile.cli.mixes import show_search, show_sensitivity
     from maskconver_mobile.cli.progress import progress, show_notes, show_skipped, show_verdict
     from maskconver_mobile.converters.quantization.quantize_file import analyse_file, quantize_file
     from maskconver_mobile.files import refuse_own_input
 
+    def document(**content: Any) -> None:
+        if json_file is not None:
+            write_json(
+                json_file, json.dumps({"schema": SCHEMA, "model": str(model), "recipe": recipe, **content}, indent=1)
+            )
+
     if analyse:
-        refuse(("output", "keep_float", "gate", "max_loss"), "is for writing a model; leave --analyse out")
+        refuse(
+            ("output", "keep_float", "gate", "max_loss", "target_agreement"),
+            "is for writing a model; leave --analyse out",
+        )
+        check_json_target(json_file, model)
         report, data = analyse_file(
             model, recipe, calibration=calibration, num_calibration=num_calibration, progress=progress
         )
         show_skipped(data.skipped)
-        _show(report, recipe)
+        document(**report.to_dict())
+        if json_file != STDOUT:
+            show_sensitivity(report, recipe)
         return
     if output is None:
         raise click.UsageError("give --output, the file to write, or --analyse")
     refuse_own_input(output, model)
+    check_json_target(json_file, model, output)
     done = quantize_file(
         model,
         output,
@@ -64,24 +92,18 @@ def command(
         keep_float=keep_float,
         gate=gate,
         max_loss=max_loss,
+        target_agreement=target_agreement,
         progress=progress,
     )
     show_skipped(done.skipped)
     show_notes(done.notes)
-    share = output.stat().st_size / model.stat().st_size
-    click.echo(f"{output}  {output.stat().st_size / 1e6:.1f} MB ({share:.0%})  {done.card.recipe}")
+    size = output.stat().st_size
+    found = {} if done.search is None else {"search": done.search.to_dict()}
+    verdict = None if done.verdict is None else asdict(done.verdict)
+    document(output=str(output), bytes=size, verdict=verdict, changed_share=done.loss, notes=list(done.notes), **found)
+    if json_file == STDOUT:
+        return
+    if done.search is not None:
+        show_search(done.search, recipe)
+    click.echo(f"{output}  {size / 1e6:.1f} MB ({size / model.stat().st_size:.0%})  {done.card.recipe}")
     show_verdict(done)
-
-
-def _show(report: "Sensitivity", recipe: str) -> None:
-    from rich.table import Table
-
-    from maskconver_mobile.cli.terminal import show
-
-    table = Table(title=f"{recipe}: signal to noise of the heads {report.total:.1f} dB")
-    table.add_column("layer", min_width=max(len(layer.layer) for layer in report.layers))
-    table.add_column("quantized alone, dB", justify="right")
-    table.add_column("kept float saves, dB", justify="right")
-    for layer in report.layers:
-        table.add_row(layer.layer, f"{layer.alone:.1f}", f"{layer.saves:+.2f}")
-    show(table)

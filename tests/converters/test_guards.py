@@ -162,7 +162,7 @@ def test_layers_with_layer_norm_are_analysed(photos: Path, tmp_path: Path, monke
     plain = tmp_path / "plain.tflite"
     convert(config, TINY, plain)
     layers = ["class_head/_convs/1", "backbone/layer_with_weights-1/_conv0"]
-    monkeypatch.setattr("maskconver_mobile.converters.quantization.sensitivity.layer_paths", lambda *_: layers)
+    monkeypatch.setattr("maskconver_mobile.converters.quantization.static_model.StaticModel.layers", layers)
     report, _ = analyse_file(plain, "int8", calibration=photos)
     assert {layer.layer for layer in report.layers} == set(layers)
 
@@ -207,8 +207,6 @@ def test_requests_are_refused_before_any_work(photos: Path, tmp_path: Path) -> N
         convert_quantized("int16x8", CONFIG, tmp_path / "nothing", tmp_path / "x.onnx", calibration=photos)
     with pytest.raises(MaskConverError, match="ORT format cannot be quantized"):
         quantize_file(tmp_path / "model.ort", tmp_path / "out.onnx", "dynamic")
-    with pytest.raises(MaskConverError, match=r"layers are analysed in \.tflite files"):
-        analyse_file(tmp_path / "model.onnx", "int8", calibration=photos)
 
 
 def test_halved_weights_have_an_operator_that_takes_them(models: Models) -> None:

@@ -19,10 +19,9 @@ from maskconver_mobile.converters.backends.tflite.flatbuffer import Flatbuffer
 from maskconver_mobile.converters.backends.tflite.pixel_input import fold_normalisation
 from maskconver_mobile.converters.backends.tflite.quantize import operations, quantize
 from maskconver_mobile.converters.convert import convert
-from maskconver_mobile.converters.quantization import sensitivity
 from maskconver_mobile.converters.quantization.calibration import best_range, choose_images, read_calibration, sample
 from maskconver_mobile.converters.quantization.half_precision import LARGE
-from maskconver_mobile.converters.quantization.quantize_file import analyse_file, quantize_file
+from maskconver_mobile.converters.quantization.quantize_file import quantize_file
 from maskconver_mobile.converters.quantization.recipes import RECIPES
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.errors import MaskConverError
@@ -213,16 +212,6 @@ def test_gate(plain: Path, photos: Path, tmp_path: Path) -> None:
     assert done.loss is not None
     assert done.loss > 0
     assert read_tflite(output).card.recipe == done.card.recipe == "int8"
-
-
-def test_sensitivity(plain: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    layers = ["class_head/_convs/1", "backbone/layer_with_weights-3/_conv1"]
-    monkeypatch.setattr(sensitivity, "layer_paths", lambda *_: layers)
-    report, data = analyse_file(plain, "int8", calibration=photos, num_calibration=2)
-    assert len(data.inputs) == 2
-    assert {one.layer for one in report.layers} == set(layers)
-    assert all(one.alone > report.total for one in report.layers)
-    assert report.layers[0].saves > 0
 
 
 @pytest.mark.parametrize("channels", [3, 16, 256])

@@ -25,6 +25,7 @@ from maskconver_mobile.segmenter import DEFAULT_MODEL
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
 COMMAND = str(Path(sys.executable).with_name("maskconver-mobile"))
 CONVERT = ("convert", "--config", str(TINY / "config.yaml"), "--checkpoint", str(TINY))
+QUANTIZE = ("quantize", "x.tflite", "--calibration", "x", "--output", "y.tflite")
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -224,6 +225,22 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
         ),
         (("quantize", "x.tflite", "--analyse", "--keep-float", "x"), "--keep-float is for writing a model"),
         (("quantize", "x.tflite", "--analyse", "--output", "x"), "--output is for writing a model"),
+        (
+            ("quantize", "x.tflite", "--analyse", "--target-agreement", "0.9"),
+            "--target-agreement is for writing a model",
+        ),
+        ((*QUANTIZE, "--target-agreement", "1.2"), "'--target-agreement': 1.2 is not in the range 0<x<=1"),
+        ((*QUANTIZE, "--target-agreement", "0"), "'--target-agreement': 0.0 is not in the range 0<x<=1"),
+        (
+            (*QUANTIZE, "--target-agreement", "0.9", "--recipe", "dynamic"),
+            "--target-agreement is for recipes int8, int8-balanced, int16x8; choose int8",
+        ),
+        (
+            (*QUANTIZE, "--target-agreement", "0.9", "--gate", "x", "--max-loss", "0.1"),
+            "--max-loss is a gate of its own; leave it out with --target-agreement",
+        ),
+        ((*QUANTIZE, "--json", "x"), "'x': name it *.json, or give - for standard output"),
+        ((*CONVERT, "--output", "x.tflite", "--target-agreement", "0.9"), "--target-agreement needs --quantize"),
         (
             ("quantize", "x.tflite", "--output", "y.tflite", "--recipe", "dynamic", "--max-loss", "0.1"),
             "--max-loss needs --gate",

@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 
 from maskconver_mobile.converters.quantization.calibration import Tensor
 from maskconver_mobile.converters.quantization.float_graph import WEIGHT_LIMIT, Array, Convolution, FloatGraph, Look
+from maskconver_mobile.converters.quantization.recipes import layer_of
 
 
 class OnnxFloatGraph(FloatGraph):
@@ -81,6 +82,7 @@ class OnnxFloatGraph(FloatGraph):
         probed.graph.output.extend(value for value in self.model.graph.value_info if value.name in wanted)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3  # it warns of weights that others have replaced
         session = onnxruntime.InferenceSession(probed.SerializeToString(), options, providers=["CPUExecutionProvider"])
         for tensor in inputs:
             if names:
@@ -98,6 +100,7 @@ class OnnxFloatGraph(FloatGraph):
         top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
         return Convolution(
             node,
+            layer_of(node.name),
             node.input[0],
             self._activated(node.output[0]),
             kernel,

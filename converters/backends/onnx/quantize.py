@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -13,12 +14,14 @@ from onnx import helper
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.backends.onnx.edit import GraphEditor, halve_weights
 from maskconver_mobile.converters.backends.onnx.float_graph import OnnxFloatGraph, step
-from maskconver_mobile.converters.backends.onnx.graph import checked
+from maskconver_mobile.converters.backends.onnx.graph import checked, reads
 from maskconver_mobile.converters.quantization.calibration import Ranges, Tensor
 from maskconver_mobile.converters.quantization.equalization import equalize
+from maskconver_mobile.converters.quantization.float_graph import FloatGraph
 from maskconver_mobile.converters.quantization.recipes import (
     ONNX_RECIPES,
     Operation,
+    Recipe,
     Roles,
     allowed,
     check_calibration,
@@ -28,7 +31,9 @@ from maskconver_mobile.converters.quantization.recipes import (
     select,
 )
 from maskconver_mobile.converters.quantization.rounding import round_weights
+from maskconver_mobile.converters.quantization.static_model import StaticModel, Wires, until_heads
 from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.formats import ONNX
 from maskconver_mobile.formats.onnx.file import attach, read_tail
 
 INTEGER = ("Conv", "Relu", "Add", "Concat", "Resize", "GlobalAveragePool", "AveragePool")
@@ -53,32 +58,113 @@ def quantize_onnx(
             there are none, or a pattern matches no layer.
     """
     chosen = find_recipe(recipe)
-    if recipe not in ONNX_RECIPES:
-        raise MaskConverError(f"recipe {recipe} is not for .onnx files; choose from {', '.join(ONNX_RECIPES)}")
-    check_quantizable(card)
-    if card.target == "arm" and recipe != "float16":
-        raise MaskConverError(f"model {card.name} has target arm, whose form is for floats; convert it for target cpu")
+    check_model(card, chosen)
+    if chosen.activation_bits:
+        ready = StaticOnnx(content, card, chosen, calibration, keep_float, on_image)
+        return ready.file(ready.operations)
     model = checked(onnx.load_model_from_string(content))
-    tail = read_tail({entry.key: entry.value for entry in model.metadata_props}, card.name)
     operations = select(find_operations(model, card.roles), keep_float, chosen, card.joined)
     if recipe == "float16":
         halve_weights(model, {op.name for op in operations})
     else:
-        check_calibration(chosen, calibration)
-        names = {op.name for op in operations if op.integer}
-        if chosen.activation_bits:
-            graph = OnnxFloatGraph(model)
-            equalize(graph, calibration, on_image)
-            steps = round_weights(graph, calibration, on_image, chosen.kept(keep_float))
-            own = {each.operator.input[1]: steps[each.output] for each in graph.convolutions() if each.output in steps}
-            weights_only = {op.name for op in operations if not op.integer and op.kind == "Gemm"}
-            ranges = graph.ranges(_float_maps(model), calibration, chosen.activation_bits, on_image)
-            apply_static(model, names, weights_only, ranges, own)
-        else:
-            apply_dynamic(model, names)
+        apply_dynamic(model, {op.name for op in operations if op.integer})
+    return _finish(model, content, card, recipe)
+
+
+def check_model(card: ModelCard, recipe: Recipe) -> None:
+    """Refuse what cannot be quantized, before any work.
+
+    Raises:
+        MaskConverError: the model is quantized already or written for ARM, or ONNX has no such recipe.
+    """
+    if recipe.name not in ONNX_RECIPES:
+        raise MaskConverError(f"recipe {recipe.name} is not for .onnx files; choose from {', '.join(ONNX_RECIPES)}")
+    check_quantizable(card)
+    if card.target == "arm" and recipe.name != "float16":
+        raise MaskConverError(f"model {card.name} has target arm, whose form is for floats; convert it for target cpu")
+
+
+def _finish(model: onnx.ModelProto, content: bytes, card: ModelCard, recipe: str) -> bytes:
+    """The model file, with the card and the tail of the float one."""
+    metadata = onnx.load_model_from_string(content).metadata_props
+    tail = read_tail({entry.key: entry.value for entry in metadata}, card.name)
     used = {} if recipe == "float16" else {"onnxruntime": version("onnxruntime")}
-    tools = {**card.tools, **used}
-    return attach(checked(model), replace(card, recipe=recipe, tools=tools), tail)
+    return attach(checked(model), replace(card, recipe=recipe, tools={**card.tools, **used}), tail)
+
+
+class StaticOnnx(StaticModel):
+    """An ONNX model ready for integers; `quantize_onnx` says what goes in."""
+
+    format = ONNX
+
+    def __init__(
+        self,
+        content: bytes,
+        card: ModelCard,
+        recipe: Recipe,
+        calibration: Sequence[Tensor],
+        keep_float: Sequence[str] = (),
+        on_image: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._content, self._card, self._recipe = content, card, recipe
+        self._model = model = checked(onnx.load_model_from_string(content))
+        found = select(find_operations(model, card.roles), keep_float, recipe, card.joined)
+        self.operations = [op for op in found if op.integer or op.kind == "Gemm"]
+        check_calibration(recipe, calibration)
+        graph = OnnxFloatGraph(model)
+        equalize(graph, calibration, on_image)
+        steps = round_weights(graph, calibration, on_image, recipe.kept(keep_float))
+        self._steps = {
+            each.operator.input[1]: steps[each.output] for each in graph.convolutions() if each.output in steps
+        }
+        self._ranges = graph.ranges(_float_maps(model), calibration, recipe.activation_bits, on_image)
+
+    def float_graph(self) -> FloatGraph:
+        """The model as it was given."""
+        return OnnxFloatGraph(checked(onnx.load_model_from_string(self._content)))
+
+    def heads(self) -> "StaticOnnx":
+        """The same up to where the heads end."""
+        cut = copy(self)
+        cut._model = _cut_at_heads(self._model)
+        names = {node.name for node in cut._model.graph.node}
+        cut.operations = [op for op in self.operations if op.name in names]
+        return cut
+
+    def apply(self, chosen: Sequence[Operation]) -> bytes:
+        """A model without its card."""
+        content: bytes = self._with_integers(chosen).SerializeToString()
+        return content
+
+    def file(self, chosen: Sequence[Operation]) -> bytes:
+        """An .onnx file."""
+        return _finish(self._with_integers(chosen), self._content, self._card, self._recipe.name)
+
+    def _with_integers(self, chosen: Sequence[Operation]) -> onnx.ModelProto:
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        weights_only = {op.name for op in chosen if not op.integer}
+        apply_static(model, {op.name for op in chosen if op.integer}, weights_only, self._ranges, self._steps)
+        return model
+
+
+def _cut_at_heads(whole: onnx.ModelProto) -> onnx.ModelProto:
+    """The model up to the network's last maps; its outputs are copies of those, [1, h, w, c]."""
+    model = onnx.ModelProto()
+    model.CopyFrom(whole)
+    nodes = list(model.graph.node)
+    kept, maps = until_heads(
+        [Wires(node.name, list(reads([node])), node.output, node.op_type == "TopK") for node in nodes]
+    )
+    copies = [
+        helper.make_node("Transpose", [name], [f"{name}_map"], f"{name}_map", perm=[0, 2, 3, 1])
+        for name in maps
+        if name in _float_maps(whole)
+    ]
+    del model.graph.output[:]
+    model.graph.output.extend(helper.make_empty_tensor_value_info(node.output[0]) for node in copies)
+    GraphEditor(model).finish([*(nodes[place] for place in kept), *copies], keep_shapes=True)
+    return checked(model)
 
 
 def find_operations(model: onnx.ModelProto, roles: Roles) -> list[Operation]:

@@ -12,6 +12,7 @@ from maskconver_mobile.converters.backends.tflite.flatbuffer import CONVOLUTIONS
 from maskconver_mobile.converters.backends.tflite.integer_bands import sums
 from maskconver_mobile.converters.quantization.calibration import Tensor
 from maskconver_mobile.converters.quantization.float_graph import Array, Convolution, FloatGraph, Look
+from maskconver_mobile.converters.quantization.recipes import layer_of
 from maskconver_mobile.formats.runtimes import default_threads
 
 HOMOGENEOUS = (schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU)
@@ -91,6 +92,7 @@ class FlatbufferGraph(FloatGraph):
         rows, columns = (_border(*side) if same else (0, 0) for side in sides)
         return Convolution(
             op,
+            layer_of(flatbuffer.name(int(op.outputs[0]))),
             flatbuffer.name(int(op.inputs[0])),
             flatbuffer.name(int(op.outputs[0])),
             kernel.transpose(1, 2, 0, 3) if depthwise else kernel.transpose(1, 2, 3, 0),

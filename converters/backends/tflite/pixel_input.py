@@ -57,6 +57,13 @@ def pixel_ranges(content: bytes) -> Ranges:
     return {flatbuffer.name(int(tensor)): PIXEL_RANGE for tensor in found}
 
 
+def starts_with_bytes(content: bytes) -> bool:
+    """Whether all that a quantized graph does with its image is to make bytes of it."""
+    flatbuffer = Flatbuffer(content)
+    readers = flatbuffer.consumers(int(flatbuffer.graph.inputs[0]))
+    return [flatbuffer.kind(op) for op in readers] == ["QUANTIZE"]
+
+
 def take_bytes(content: bytes) -> bytes:
     """Make the float32 pixel input, which is quantized to int8 with scale 1, a uint8 input.
 

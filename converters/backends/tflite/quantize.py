@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr
+from copy import copy
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -16,9 +17,15 @@ from maskconver_mobile.converters.backends.tflite.flatbuffer import CONVOLUTIONS
 from maskconver_mobile.converters.backends.tflite.float_graph import FlatbufferGraph
 from maskconver_mobile.converters.backends.tflite.integer_bands import band_depthwise, is_band, merge_pieces
 from maskconver_mobile.converters.backends.tflite.late_bias import add_biases_early
-from maskconver_mobile.converters.backends.tflite.pixel_input import fold_normalisation, pixel_ranges, take_bytes
+from maskconver_mobile.converters.backends.tflite.pixel_input import (
+    fold_normalisation,
+    pixel_ranges,
+    starts_with_bytes,
+    take_bytes,
+)
 from maskconver_mobile.converters.quantization.calibration import Ranges, Tensor
 from maskconver_mobile.converters.quantization.equalization import equalize
+from maskconver_mobile.converters.quantization.float_graph import FloatGraph
 from maskconver_mobile.converters.quantization.half_precision import halve_weights
 from maskconver_mobile.converters.quantization.recipes import (
     WEIGHT_BITS,
@@ -34,14 +41,16 @@ from maskconver_mobile.converters.quantization.recipes import (
     select,
 )
 from maskconver_mobile.converters.quantization.rounding import round_weights
+from maskconver_mobile.converters.quantization.static_model import StaticModel, Wires, until_heads
+from maskconver_mobile.formats import TFLITE
 from maskconver_mobile.formats.tflite.file import attach, read_metadata
 from maskconver_mobile.formats.tflite.metadata import KEY as METADATA_KEY
 
 Statistics = dict[str, dict[str, Any]]
 
-
 INTEGER = (*CONVOLUTIONS, "ADD", "CONCATENATION", "MEAN", "AVERAGE_POOL_2D", "RESIZE_BILINEAR")
 WEIGHTS_ONLY = ("CONV_2D", "FULLY_CONNECTED")
+TOP_K = "TOPK_V2"
 
 
 def operations(content: bytes, roles: Roles) -> list[Operation]:
@@ -86,32 +95,96 @@ def quantize(
     """
     chosen = find_recipe(recipe)
     check_quantizable(card)
+    if chosen.activation_bits:
+        model = StaticFlatbuffer(content, card, chosen, calibration, keep_float, on_image)
+        return model.file(model.operations)
+    kept = select(operations(content, card.roles), keep_float, chosen, card.joined)
+    return _finish(_weights_only(content, chosen, kept), content, card, chosen, card.input_type)
+
+
+def _finish(quantized: bytes, content: bytes, card: ModelCard, recipe: Recipe, input_type: InputType) -> bytes:
+    """The model file, with the card and the further metadata of the float one."""
     metadata = read_metadata(content, card.name)
-    pixels = takes_pixels(content, card, chosen, chosen.kept(keep_float))
-    if not chosen.activation_bits:
-        kept = select(operations(content, card.roles), keep_float, chosen, card.joined)
-        quantized = _weights_only(content, chosen, kept)
-    else:
-        check_calibration(chosen, calibration)
-        unchanged = chosen.kept(keep_float)
-        prepared = prepare(
-            content, chosen, calibration, on_image, pixels=pixels, roles=card.roles, keep_float=unchanged
-        )
-        kept = select(operations(prepared, card.roles), keep_float, chosen, card.joined)
-        ranges = FlatbufferGraph(prepared).ranges(
-            integer_tensors(prepared, kept), calibration, chosen.activation_bits, on_image
-        )
-        if pixels:
-            ranges |= pixel_ranges(prepared)
-        quantized = apply_static(prepared, statistics(prepared, ranges), chosen, kept)
-        if pixels:
-            quantized = take_bytes(quantized)
-    used = {} if recipe == "float16" else {"litert-quantizer": version("litert-quantizer")}
+    used = {} if recipe.name == "float16" else {"litert-quantizer": version("litert-quantizer")}
     extra = {key: data for key, data in metadata.items() if key not in (KEY, METADATA_KEY)}
-    input_type: InputType = "uint8" if pixels else card.input_type
-    halves = card.half_precision and recipe == "float16"  # where integers compute, no float16 does
-    written = replace(card, recipe=recipe, input_type=input_type, half_precision=halves, tools={**card.tools, **used})
+    halves = card.half_precision and recipe.name == "float16"  # where integers compute, no float16 does
+    tools = {**card.tools, **used}
+    written = replace(card, recipe=recipe.name, input_type=input_type, half_precision=halves, tools=tools)
     return attach(Flatbuffer(quantized).to_bytes(), written, extra)
+
+
+class StaticFlatbuffer(StaticModel):
+    """A flatbuffer ready for integers; `quantize` says what goes in."""
+
+    format = TFLITE
+
+    def __init__(
+        self,
+        content: bytes,
+        card: ModelCard,
+        recipe: Recipe,
+        calibration: Sequence[Tensor],
+        keep_float: Sequence[str] = (),
+        on_image: Callable[[], None] = lambda: None,
+    ) -> None:
+        check_calibration(recipe, calibration)
+        self._content, self._card, self._recipe = content, card, recipe
+        kept = recipe.kept(keep_float)
+        self._pixels = takes_pixels(content, card, recipe, kept)
+        self._graph = prepare(
+            content, recipe, calibration, on_image, pixels=self._pixels, roles=card.roles, keep_float=kept
+        )
+        found = select(operations(self._graph, card.roles), keep_float, recipe, card.joined)
+        self.operations = [op for op in found if _turns_integer(op, recipe)]
+        self._ranges = FlatbufferGraph(self._graph).ranges(
+            integer_tensors(self._graph, self.operations), calibration, recipe.activation_bits, on_image
+        )
+        if self._pixels:
+            self._ranges |= pixel_ranges(self._graph)
+
+    def float_graph(self) -> FloatGraph:
+        """The model as it was given."""
+        return FlatbufferGraph(self._content)
+
+    def heads(self) -> "StaticFlatbuffer":
+        """The same up to where the heads end."""
+        cut = copy(self)
+        cut._graph = _cut_at_heads(self._graph)
+        names = {op.name for op in operations(cut._graph, self._card.roles)}
+        cut.operations = [op for op in self.operations if op.name in names]
+        return cut
+
+    def apply(self, chosen: Sequence[Operation]) -> bytes:
+        """A flatbuffer as the quantizer leaves it."""
+        return apply_static(self._graph, statistics(self._graph, self._ranges), self._recipe, chosen)
+
+    def file(self, chosen: Sequence[Operation]) -> bytes:
+        """Takes the pixels as bytes, or as floats where the first layer is not chosen."""
+        quantized = self.apply(chosen)
+        if not self._pixels:
+            return _finish(quantized, self._content, self._card, self._recipe, self._card.input_type)
+        integer = starts_with_bytes(quantized)
+        input_type: InputType = "uint8" if integer else "pixels"
+        return _finish(
+            take_bytes(quantized) if integer else quantized, self._content, self._card, self._recipe, input_type
+        )
+
+
+def _cut_at_heads(content: bytes) -> bytes:
+    """The graph up to the network's last maps, which become its outputs."""
+    flatbuffer = Flatbuffer(content)
+    graph = flatbuffer.graph
+    wires = [
+        Wires(
+            flatbuffer.name(int(op.outputs[0])), op.inputs.tolist(), op.outputs.tolist(), flatbuffer.kind(op) == TOP_K
+        )
+        for op in graph.operators
+    ]
+    kept, maps = until_heads(wires)
+    graph.operators = [graph.operators[place] for place in kept]
+    graph.outputs = np.array(maps, np.int32)
+    flatbuffer.model.signatureDefs = []
+    return flatbuffer.to_bytes()
 
 
 def takes_pixels(content: bytes, card: ModelCard, recipe: Recipe, keep_float: Sequence[str] = ()) -> bool:
@@ -164,7 +237,7 @@ def integer_tensors(content: bytes, chosen: Sequence[Operation]) -> list[str]:
 
 
 def statistics(content: bytes, ranges: Ranges) -> Statistics:
-    """Ranges in the quantizer's form: by tensor name, `min` and `max` of the tensor's rank.
+    """Ranges of the graph's tensors in the quantizer's form: by name, `min` and `max` of the tensor's rank.
 
     What only moves values leaves their range as it is.
     """
@@ -181,19 +254,26 @@ def statistics(content: bytes, ranges: Ranges) -> Statistics:
             "max": np.full((1,) * ranks[name], high, np.float32),
         }
         for name, (low, high) in ranges.items()
+        if name in ranks
     }
 
 
 def apply_static(content: bytes, ranges: Statistics, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
     """Integer weights and activations for `chosen`; a flatbuffer as the quantizer leaves it."""
+    chosen = [op for op in chosen if _turns_integer(op, recipe)]
+    if not chosen:
+        return content
     quantizer = _quantizer(content)
     for scope, kind in _scopes([op for op in chosen if op.integer]):
         quantizer.add_static_config(scope, kind, recipe.activation_bits, WEIGHT_BITS)
-    # A map that kernels quantize on the fly has 8 bits and one scale; rows have a scale each.
-    maps = recipe.activation_bits == WEIGHT_BITS
-    for scope, kind in _scopes([op for op in chosen if not op.integer and (maps or op.kind == "FULLY_CONNECTED")]):
+    for scope, kind in _scopes([op for op in chosen if not op.integer]):
         quantizer.add_dynamic_config(scope, kind, WEIGHT_BITS)
     return _run(quantizer, ranges)
+
+
+def _turns_integer(operation: Operation, recipe: Recipe) -> bool:
+    """A map that kernels quantize on the fly has 8 bits and one scale; rows have a scale each."""
+    return operation.integer or recipe.activation_bits == WEIGHT_BITS or operation.kind == "FULLY_CONNECTED"
 
 
 def _weights_only(content: bytes, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
