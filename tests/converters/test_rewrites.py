@@ -95,10 +95,11 @@ def test_a_pass_alone(
             assert (found[key] == expected[key]).mean() >= 0.999
 
 
-def proposals(form: object, heatmap: np.ndarray, k: int) -> list[np.ndarray]:
+def proposals(form: object, heatmap: np.ndarray, k: int, part: np.ndarray | None = None) -> list[np.ndarray]:
     module = import_module("maskconver_mobile.converters.passes.lower_proposals")
     find = module.fast_proposals if form == "fast" else module.proposals
-    return [np.asarray(v) for v in find(TensorFlowOps(), tf.constant(heatmap[None]), k=k)]
+    options = {} if part is None else {"parts": [tf.constant(part[None])]}
+    return [np.asarray(v) for v in find(TensorFlowOps(), tf.constant(heatmap[None]), k=k, **options)]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -112,6 +113,28 @@ def test_ties_change_no_score() -> None:
     """Equal logits may come in another order; the set of scores is the same."""
     heatmap = np.round(np.random.default_rng(0).normal(-1, 1, (8, 8, 5)) * 2).astype(np.float32)
     np.testing.assert_allclose(proposals("fast", heatmap, 6)[2], proposals("plain", heatmap, 6)[2], rtol=1e-6)
+
+
+def test_a_part_decides_between_equal_neighbors() -> None:
+    """Of two peaks side by side one stays, wherever else the part is larger; of one color, all."""
+    heatmap = np.full((7, 7, 2), -3, np.float32)
+    heatmap[2, 2:4, 0] = heatmap[5, 5, 1] = 1.0
+    part = np.zeros_like(heatmap)
+    part[2, 2, 0], part[1, 3, 0], part[5, 4, 1] = 0.001, 5.0, 5.0
+    classes, locations, scores = proposals("fast", heatmap, 2, part)
+    assert sorted(zip(classes.tolist(), locations.tolist(), strict=True)) == [(0, 16), (1, 40)]
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-1)), rtol=1e-6)
+    plateau = np.full((3, 3, 1), -2, np.float32)
+    for given in (None, np.ones_like(plateau)):
+        np.testing.assert_allclose(proposals("fast", plateau, 9, given)[2], 1 / (1 + np.exp(2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_part_changes_nothing_without_ties(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    heatmap, part = (rng.normal(-2, 2, (9, 7, 11)).astype(np.float32) for _ in range(2))
+    for plain, decided in zip(proposals("fast", heatmap, 8), proposals("fast", heatmap, 8, part), strict=True):
+        np.testing.assert_array_equal(decided, plain)
 
 
 def test_more_proposals_than_locations() -> None:

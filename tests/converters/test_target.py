@@ -16,7 +16,6 @@ import maskconver_mobile
 from maskconver_mobile.card import ModelCard
 from maskconver_mobile.cli import main
 from maskconver_mobile.converters.quantization import target
-from maskconver_mobile.converters.quantization.calibration import choose_images, hold_aside
 from maskconver_mobile.converters.quantization.quantize_file import quantize_file
 from maskconver_mobile.converters.quantization.target import Judge, Mix, MixSearch, block_of, write_to_target
 from maskconver_mobile.errors import MaskConverError
@@ -115,17 +114,10 @@ def test_a_target_out_of_reach_is_one_line(tmp_path: Path) -> None:
         written(Curve((0.9, 0.92, 0.94, 0.96, 0.98)), Falling(0.1), 0.9, tmp_path)
 
 
-def test_images_are_held_aside(photos: Path, tmp_path: Path) -> None:
-    names = sorted(photos.iterdir())
-    taken, held = hold_aside(photos, 4)
-    assert taken == choose_images(photos, 4)
-    assert held == [path for path in names if path not in taken]
-    taken, held = hold_aside(photos, 64)
-    assert [path.stem for path in held] == ["02", "06", "10", "14"]
-    assert taken == [path for path in names if path not in held]
-    (tmp_path / "0.png").write_bytes(names[0].read_bytes())
+def test_a_folder_with_too_few_images_is_refused(models: Models, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "0.png").write_bytes((photos / "00.png").read_bytes())
     with pytest.raises(MaskConverError, match=r"1 images are too few to hold some aside .* 16 or more, .* --gate"):
-        hold_aside(tmp_path, 64)
+        quantize_file(models.get(), tmp_path / "a.tflite", "int8", calibration=tmp_path, target_agreement=0.9)
 
 
 def test_agreement_is_that_of_compare(models: Models, photos: Path, tmp_path: Path) -> None:

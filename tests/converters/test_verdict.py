@@ -53,7 +53,7 @@ def calibration(count: int, look: tuple[float, ...] = DAY) -> CalibrationSet:
 )
 def test_images_are_held_aside(total: int, count: int, calibrated: int, aside: int) -> None:
     data = replace(calibration(total), skipped=((Path("x"), "broken"),))
-    chosen, others = data.hold_aside(count)
+    chosen, others = data.hold_aside(count, 16)
     assert (len(chosen.inputs), len(others.inputs)) == (calibrated, aside)
     assert sorted(chosen.paths + others.paths) == sorted(data.paths)
     assert chosen.skipped == data.skipped
