@@ -1,6 +1,6 @@
 """Images of a folder -> input tensors, and the ranges that a graph's tensors take on them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,16 +62,18 @@ class CalibrationSet:
             found.append(f"{flat} of {count} calibration images show next to nothing; give some as in later use")
         return tuple(found)
 
-    def hold_aside(self, count: int, most: int) -> "tuple[CalibrationSet, CalibrationSet]":
-        """Up to `count` images to calibrate on, evenly spread, and up to `most` others to judge by.
+    def hold_aside(self, taken: Container[Path]) -> "tuple[CalibrationSet, CalibrationSet]":
+        """Images to calibrate on, and others to judge by.
 
-        Those are what is left, or else a fifth. Of fewer than 10 images none is spared.
+        Those are all but the ones that were taken, if they are a fifth; else an evenly spread fifth. Of fewer than 10
+        images none is spared.
         """
-        total = len(self.inputs)
-        spare = total // 5 if total >= SMALL else 0
-        places = range(total)
-        chosen = set(spread(places, total - min(most, max(total - count, spare))))
-        return self._only([i for i in places if i in chosen]), self._only([i for i in places if i not in chosen])
+        places = range(len(self.inputs))
+        aside = {i for i in places if self.paths[i] not in taken}
+        spare = len(places) // 5 if len(places) >= SMALL else 0
+        if len(aside) < spare:
+            aside = set(places) - set(spread(places, len(places) - spare))
+        return self._only([i for i in places if i not in aside]), self._only(sorted(aside))
 
     def unlike(self, other: "CalibrationSet") -> int:
         """How many of another's images are darker, brighter, of more contrast or of other colors than all of these."""
@@ -89,8 +91,8 @@ class CalibrationSet:
         )
 
 
-def choose_images(folder: Path, count: int) -> list[Path]:
-    """`count` images of a folder, evenly spread over its sorted names; all where it holds fewer.
+def choose_images(folder: Path, count: int | None = None) -> list[Path]:
+    """`count` images of a folder, evenly spread over its sorted names; all without a count, or where it holds fewer.
 
     Raises:
         MaskConverError: no such folder, or no images in it.
@@ -100,7 +102,7 @@ def choose_images(folder: Path, count: int) -> list[Path]:
     images = images_in(folder)
     if not images:
         raise MaskConverError(f"{folder}: no images in this folder; calibration needs some like those of later use")
-    return spread(images, count)
+    return images if count is None else spread(images, count)
 
 
 def spread(values: Sequence[T], count: int) -> list[T]:

@@ -36,8 +36,8 @@ from maskconver_mobile.inference.batch import find_images
 from maskconver_mobile.segmenter import Segmenter
 
 NUM_CALIBRATION = 64
-NUM_JUDGED, NUM_SEARCHED = 16, 32
-"""On so many images it is measured how much of the answer is kept, and how much of it mixes keep."""
+NUM_JUDGED = 32
+"""On so many images it is measured how much of the answer is kept."""
 FEWEST = 16
 """Calibration images from which some can be held aside for a search."""
 MAX_LOSS = 0.07
@@ -72,23 +72,20 @@ class Choice:
     """Images by their files.
 
     Attributes:
-        calibration: to calibrate on, and to hold some of them aside.
-        count: on how many of them to calibrate at most.
+        calibration: to calibrate on.
+        others: that may be held aside.
         gated: of the gate.
-        judged: how many images to judge by at most.
     """
 
     calibration: list[Path]
-    count: int
+    others: list[Path]
     gated: list[Path]
-    judged: int
 
     def read(self, card: ModelCard, progress: Progress) -> tuple[CalibrationSet, CalibrationSet]:
         """What to calibrate on, and what to judge by: of the gate, or else held aside, or else the former."""
-        data = _read(card, self.calibration, progress)
         if self.gated:
-            return data, _read(card, spread(self.gated, NUM_JUDGED), progress)
-        data, aside = data.hold_aside(self.count, self.judged)
+            return _read(card, self.calibration, progress), _read(card, spread(self.gated, NUM_JUDGED), progress)
+        data, aside = _read(card, [*self.calibration, *self.others], progress).hold_aside(self.calibration)
         return data, aside if aside.paths else data
 
 
@@ -144,7 +141,7 @@ def quantize_file(
             temporary.write_bytes(target.finish(quantized, written))
             return written
 
-        search = None
+        search, unread = None, data.skipped + judged.skipped
         if target_agreement is None:
             written = write()
         else:
@@ -153,6 +150,7 @@ def quantize_file(
                 _make_ready(model, content, card, chosen, data, keep_float, progress), data, judge, progress
             )
             written, search = write_to_target(target_agreement, mixes, judge, temporary, write)
+            unread += tuple(judge.skipped)
         loss = None
         if judged.paths:
             found = _compare(model, temporary, judged.paths, progress, stable=True)
@@ -167,8 +165,8 @@ def quantize_file(
                 f"recipe"
             )
         temporary.write_bytes(target.finish(quantized, written))
-    skipped = dict.fromkeys((*data.skipped, *judged.skipped))
-    return Quantized(written, tuple(skipped), loss, (*data.doubts, *doubts(written, data, judged)), search)
+    skipped = tuple(dict.fromkeys(unread))
+    return Quantized(written, skipped, loss, (*data.doubts, *doubts(written, data, judged)), search)
 
 
 def convert_quantized(
@@ -234,8 +232,7 @@ def analyse_file(
     backend = backend_of(model)
     backend.check_recipe(chosen, model)
     content, card = backend.read(model, chosen, ())
-    images = spread(_choose(chosen, calibration, num_calibration).calibration, num_calibration)
-    data = _read(card, images, progress)
+    data = _read(card, _choose(chosen, calibration, num_calibration).calibration, progress)
     heads = _make_ready(model, content, card, chosen, data, (), progress).heads()
     with progress("Analysing", len(heads.layers)) as advance:
         return analyse(heads, data, advance), data
@@ -281,16 +278,16 @@ def _choose(
         check_target(target, recipe)
     gated = find_images([str(gate)]) if gate is not None else []
     check_calibration(recipe, folder)
-    judged = 0 if gated else NUM_JUDGED if target is None else NUM_SEARCHED
     if folder is None or not recipe.activation_bits:
-        return Choice([], count, gated, judged)
-    images = choose_images(folder, count + judged)
+        return Choice([], [], gated)
+    images = choose_images(folder)
     if target is not None and not gated and len(images) < FEWEST:
         raise MaskConverError(
             f"{folder}: {len(images)} images are too few to hold some aside for --target-agreement; "
             f"give {FEWEST} or more, or others with --gate"
         )
-    return Choice(images, count, gated, judged)
+    taken = spread(images, count)
+    return Choice(taken, spread(sorted(set(images) - set(taken)), NUM_JUDGED), gated)
 
 
 def _check_output(output: Path, model: Path) -> None:

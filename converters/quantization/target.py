@@ -41,7 +41,7 @@ class Mix:
         stable: share of the stable pixels whose category stays, mean over the images.
         agreement: the same of all pixels.
         snr_db: signal to noise at the heads.
-        bytes: of the file; of one that was only tried, by its weights.
+        bytes: of the file without its verdict; of one that was only tried, by its weights.
         float_work: share of the multiply-adds that the recipe makes integer, which these layers take back.
     """
 

@@ -188,12 +188,12 @@ def test_a_mix_is_written_as_if_its_layers_had_been_named(
     done = maskconver_mobile.quantize(plain, path, calibration=photos, num_calibration=4, target_agreement=0.9)
     search = done.search
     assert search is not None
-    assert (search.target, search.images, done.loss) == (0.9, 12, pytest.approx(0.6))
+    assert (search.target, search.images, search.written.agreement) == (0.9, 12, 0.4)
     assert done.skipped == ((sorted(photos.iterdir())[1], "is no image"),)
     assert any(layer.startswith(f"{PART}/") for layer in search.written.kept)
     assert search.written.stable == 0.95
     assert 0 < search.written.float_work < 1
-    assert search.written.bytes == path.stat().st_size
+    assert 0 <= path.stat().st_size - search.written.bytes < 1000  # the verdict in the card
     first, last = search.tried[0], search.tried[-1]
     assert (first.kept, first.stable, first.float_work) == ((), 0.5, 0)
     assert last.snr_db > first.snr_db
@@ -276,12 +276,14 @@ def test_command_line(
     assert shown[1] == "mix\tfloat layers\tstable, %\tall, %\theads, dB\tMB\tinteger, %\tfloat, %"
     assert shown[2].startswith("tried\t0\t50.00\t40.00\t")
     assert shown[2].endswith("\t100.0\t0.0")
-    assert shown[-2].startswith("kept float: ")
-    assert PART in shown[-2]
-    assert shown[-1].startswith(f"{output}  ")
+    kept = next(line for line in shown if line.startswith("kept float: "))
+    assert PART in " ".join(shown[shown.index(kept) : -2])
+    assert shown[-2].startswith(f"{output}  ")
+    assert "held aside" in shown[-1]
     document = json.loads((tmp_path / "x.json").read_text())
     assert (document["schema"], document["recipe"], document["bytes"]) == (1, "int8", output.stat().st_size)
-    assert document["changed_share"] == pytest.approx(0.6)
+    assert document["changed_share"] is None
+    assert document["verdict"]["held_aside"]
     assert document["search"]["written"]["stable"] == 0.95
     assert document["search"]["tried"][0]["kept"] == []
 

@@ -15,12 +15,12 @@ from maskconver_mobile.card import ModelCard, Verdict
 from maskconver_mobile.cli.progress import show_verdict
 from maskconver_mobile.converters.backends.registry import backend_of
 from maskconver_mobile.converters.quantization import quantize_file as quantizing
-from maskconver_mobile.converters.quantization.calibration import CalibrationSet
+from maskconver_mobile.converters.quantization.calibration import CalibrationSet, spread
 from maskconver_mobile.converters.quantization.quantize_file import Quantized, quantize_file
 from maskconver_mobile.converters.quantization.verdict import doubts
 from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.evaluation.comparison import compare
-from maskconver_mobile.inference.image import load_image
+from maskconver_mobile.inference.image import Letterbox, load_image
 from maskconver_mobile.segmenter import DEFAULT_MODEL, Segmenter
 
 VERDICT = Verdict(12, True, 0.94, 0.96, 0.9, {"scores": 31.5})
@@ -44,20 +44,24 @@ def card() -> ModelCard:
 
 def calibration(count: int, look: tuple[float, ...] = DAY) -> CalibrationSet:
     inputs = tuple(np.full((1, 2, 2, 3), i, np.uint8) for i in range(count))
-    return CalibrationSet(inputs, (), tuple(Path(f"{i}.png") for i in range(count)), (look,) * count)
+    paths = tuple(Path(f"{i}.png") for i in range(count))
+    letterbox = Letterbox.fit((2, 2), (2, 2))
+    return CalibrationSet(inputs, paths=paths, letterboxes=(letterbox,) * count, looks=(look,) * count)
 
 
 @pytest.mark.parametrize(
-    ("total", "count", "calibrated", "aside"),
-    [(1, 64, 1, 0), (9, 64, 9, 0), (10, 64, 8, 2), (64, 64, 52, 12), (80, 64, 64, 16), (9, 2, 2, 7), (70, 64, 56, 14)],
+    ("total", "taken", "calibrated", "aside"),
+    [(1, 1, 1, 0), (9, 9, 9, 0), (10, 10, 8, 2), (64, 64, 52, 12), (96, 64, 64, 32), (9, 2, 2, 7), (70, 64, 56, 14)],
 )
-def test_images_are_held_aside(total: int, count: int, calibrated: int, aside: int) -> None:
+def test_images_are_held_aside(total: int, taken: int, calibrated: int, aside: int) -> None:
     data = replace(calibration(total), skipped=((Path("x"), "broken"),))
-    chosen, others = data.hold_aside(count, 16)
+    chosen, others = data.hold_aside(spread(data.paths, taken))
     assert (len(chosen.inputs), len(others.inputs)) == (calibrated, aside)
     assert sorted(chosen.paths + others.paths) == sorted(data.paths)
     assert chosen.skipped == data.skipped
     assert all(image.flat[0] == int(path.stem) for image, path in zip(others.inputs, others.paths, strict=True))
+    if aside == total - taken:
+        assert list(chosen.paths) == spread(data.paths, taken)
 
 
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx", ".ort"])
@@ -112,7 +116,7 @@ def test_the_gate_sees_all_its_images_and_the_verdict_some(
 ) -> None:
     gate = tmp_path / "gate"
     gate.mkdir()
-    for i in range(18):
+    for i in range(34):
         Image.new("RGB", (8, 8), (i, 0, 0)).save(gate / f"{i:02}.png")
     seen = []
 
@@ -122,7 +126,7 @@ def test_the_gate_sees_all_its_images_and_the_verdict_some(
 
     monkeypatch.setattr(quantizing, "compare", watched)
     done = quantize_file(models.get(), tmp_path / "x.tflite", "float16", gate=gate, max_loss=1)
-    assert seen == [(16, True), (18, False)]
+    assert seen == [(32, True), (34, False)]
     assert done.verdict is not None
     assert done.loss is not None
 
