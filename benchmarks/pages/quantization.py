@@ -18,11 +18,11 @@ from maskconver_mobile.benchmarks.host.environment import record
 from maskconver_mobile.benchmarks.host.latency import ModelTiming, measure
 from maskconver_mobile.converters.convert import convert
 from maskconver_mobile.converters.quantization.calibration import choose_images, read_calibration
-from maskconver_mobile.converters.quantization.quantize_file import measure_loss, quantize_file
+from maskconver_mobile.converters.quantization.quantize_file import quantize_file
 from maskconver_mobile.converters.quantization.recipes import ONNX_RECIPES, RECIPES
 from maskconver_mobile.converters.spec import GraphSpec
 from maskconver_mobile.evaluation.coco import GroundTruth, read_ground_truth
-from maskconver_mobile.evaluation.evaluate import evaluate
+from maskconver_mobile.evaluation.evaluate import Evaluation, evaluate
 from maskconver_mobile.files import write_atomically
 from maskconver_mobile.formats.tflite.file import read_tflite
 from maskconver_mobile.segmenter import Segmenter
@@ -34,15 +34,14 @@ THREADS, RUNS = 2, 21
 
 @dataclass(frozen=True)
 class Row:
-    """One model at one input size; quality and agreement in points, None where not measured."""
+    """One model at one input size, evaluated beside float32 or not at all."""
 
     runtime: str
     model: str
     size: tuple[int, int]
     megabytes: float
     latency: ModelTiming
-    quality: float | None
-    agreement: float | None
+    evaluation: Evaluation | None
 
 
 @click.command()
@@ -64,14 +63,14 @@ def main(
     large: int,
     output: Path,
 ) -> None:
-    """Measure every recipe at the configuration's size, and without panoptic quality at a second one."""
+    """Measure every recipe at the configuration's size, and all but very slow ones at a second one."""
     truth = read_ground_truth(images, annotations, panoptic_dirs)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for size, judged in ((None, True), ((large, large), False)):
+        for size in (None, (large, large)):
             for runtime in RUNTIMES:
                 models = make_models(Path(folder), runtime, config, checkpoint, calibration, size)
-                rows.extend(measure_models(runtime, models, truth, judged=judged))
+                rows.extend(measure_models(runtime, models, truth, patient=size is None))
     write_atomically(output, report(rows, len(truth.samples)).encode())
 
 
@@ -114,27 +113,33 @@ def full_integer(
     return bytes(converter.convert())
 
 
-def measure_models(runtime: str, models: dict[str, Path], truth: GroundTruth, *, judged: bool) -> list[Row]:
-    """A row per model; one without a card has a latency only, and very slow ones have no agreement if not judged."""
+def measure_models(runtime: str, models: dict[str, Path], truth: GroundTruth, *, patient: bool) -> list[Row]:
+    """A row per model; one without a card has a latency only, and so have very slow ones without patience."""
     card = Segmenter(models[FLOAT]).card
     cards = dict.fromkeys(models.values(), card)
     measured = measure(list(models.values()), threads=THREADS, runs=RUNS, warmup=2, cards=cards).models
     timings = dict(zip(models, measured, strict=True))
-    complete = [name for name in models if name != BASELINE]
-    quality: dict[str, float] = {}
-    if judged:
-        found = evaluate([models[name] for name in complete], truth, workers=os.cpu_count() or 1)
-        quality = {name: 100 * one.quality.all.pq for name, one in zip(complete, found, strict=True)}
-    images = [sample.image for sample in truth.samples]
-    rows = []
-    for name, path in models.items():
-        slow = np.median(timings[name].samples_ms) > 5 * np.median(timings[FLOAT].samples_ms)
-        compared = name in complete[1:] and (judged or not slow)
-        agreement = 100 * (1 - measure_loss(models[FLOAT], path, images)) if compared else None
-        megabytes = path.stat().st_size / 1e6
-        rows.append(Row(runtime, name, card.input_size, megabytes, timings[name], quality.get(name), agreement))
-        click.echo(f"{runtime} {name} {card.input_size}: {timings[name].invoke.p50:.1f} ms, {agreement}", err=True)
-    return rows
+    limit = np.inf if patient else 5 * np.median(timings[FLOAT].samples_ms)
+    judged = [name for name in models if name != BASELINE and np.median(timings[name].samples_ms) <= limit]
+    found = evaluate([models[name] for name in judged], truth, workers=os.cpu_count() or 1, stable=True)
+    evaluations = dict(zip(judged, found, strict=True))
+    click.echo(f"{runtime} {card.input_size} measured", err=True)
+    return [
+        Row(runtime, name, card.input_size, path.stat().st_size / 1e6, timings[name], evaluations.get(name))
+        for name, path in models.items()
+    ]
+
+
+def judgement(row: Row) -> list[str]:
+    """PQ, how much it differs, and agreement, all in points."""
+    if row.evaluation is None:
+        return [""] * 4
+    quality, difference = f"{100 * row.evaluation.quality.all.pq:.2f}", row.evaluation.difference
+    if difference is None or row.evaluation.comparison is None:
+        return [quality, "", "", ""]
+    means = {name: 100 * one.mean for name, one in row.evaluation.comparison.summary().items()}
+    interval = f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
+    return [quality, interval, f"{means['pixel_agreement']:.2f}", f"{means['stable_agreement']:.2f}"]
 
 
 def times_faster(row: Row) -> str:
@@ -152,26 +157,26 @@ def report(rows: Sequence[Row], images: int) -> str:
         "",
         f"Written by `python benchmarks/pages/quantization.py`. {host.get('cpu', 'unknown processor')}, "
         f"{THREADS} threads; {packages}.",
-        f"Panoptic quality, and agreement (pixels of the category that float32 gives them), over {images} images, in "
-        "points. Milliseconds are the median and the slowest of the bundled photographs. The last column says how many "
+        f"Over {images} images, in points: panoptic quality, the interval that holds its difference to float32 (95%), and "
+        "agreement, of all pixels and of the [stable](precision.md) ones: how many keep float32's category. Milliseconds "
+        "are the median and the slowest of the bundled photographs. The last column says how many "
         "times faster than float32 of the same runtime, median over rounds that take turns (quartiles).",
         "",
-        "| input | runtime | model | size, MB | of float32 | PQ | PQ lost | agreement | ms | times faster |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| input | runtime | model | size, MB | of float32 | PQ | difference | all | stable | ms | times faster |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         plain = next(r for r in rows if (r.runtime, r.model, r.size) == (row.runtime, FLOAT, row.size))
         found = row.latency.spread
         if found is None:
             raise ValueError(f"{row.model} was not run on photographs")
-        lost = None if row.quality is None or plain.quality is None else plain.quality - row.quality
         cells = [
             f"{row.size[0]}x{row.size[1]}",
             row.runtime,
             row.model,
             f"{row.megabytes:.2f}",
             f"{row.megabytes / plain.megabytes:.0%}",
-            *("" if value is None else f"{value:.2f}" for value in (row.quality, lost, row.agreement)),
+            *judgement(row),
             f"{found.median:.1f} to {found.worst:.1f}",
             times_faster(row),
         ]
