@@ -157,9 +157,9 @@ def report(rows: Sequence[Row], images: int) -> str:
         "",
         f"Written by `python benchmarks/pages/quantization.py`. {host.get('cpu', 'unknown processor')}, "
         f"{THREADS} threads; {packages}.",
-        f"Over {images} images, in points: panoptic quality, the interval that holds its difference to float32 (95%), and "
-        "agreement, of all pixels and of the [stable](precision.md) ones: how many keep float32's category. Milliseconds "
-        "are the median and the slowest of the bundled photographs. The last column says how many "
+        f"Over {images} images, in points: panoptic quality, the interval that holds its difference to float32 (95%), "
+        "and agreement, of all pixels and of the [stable](precision.md) ones: how many keep float32's category. "
+        "Milliseconds are the median and the slowest of the bundled photographs. The last column says how many "
         "times faster than float32 of the same runtime, median over rounds that take turns (quartiles).",
         "",
         "| input | runtime | model | size, MB | of float32 | PQ | difference | all | stable | ms | times faster |",
