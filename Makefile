@@ -17,8 +17,7 @@ picture: demo
 phone: $(VENV)/.adb $(if $(APK),,android)
 	$(BIN)/maskconver-mobile demo --adb $(if $(APK),--app $(APK))
 
-test: $(VENV)/.dev
-	$(BIN)/pytest
+test: coverage slow-test
 
 fast-test: $(VENV)/.dev
 	$(BIN)/pytest -m "not slow"

@@ -75,10 +75,12 @@ def fast_proposals(
 
 
 def last_part(heatmap: Value) -> Value | None:
-    """What a sum added last; None of what is no sum."""
+    """The map that a sum of maps added last; None of what is no such sum."""
     node = heatmap.node
-    is_sum = node is not None and isinstance(node.op, operations.Binary) and node.op.kind == "add"
-    return node.inputs[1] if node is not None and is_sum else None
+    if node is None or not isinstance(node.op, operations.Binary) or node.op.kind != "add":
+        return None
+    last = node.inputs[1]
+    return last if last.node is not None and last.shape == heatmap.shape else None
 
 
 def tie_distance(ops: GraphBuilder, distance: Value, part: Value) -> Value:

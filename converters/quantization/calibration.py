@@ -22,6 +22,7 @@ FEW = 8
 FLAT = 4.0
 MARGIN = 24.0
 """In levels of 255: an image's mean color and deviation may be as far outside those of the calibration."""
+MOST_SPARED = 32
 SMALL = 10
 SAMPLES = 1 << 17
 GOLDEN_RATIO = (1 + 5**0.5) / 2
@@ -65,12 +66,12 @@ class CalibrationSet:
     def hold_aside(self, taken: Container[Path]) -> "tuple[CalibrationSet, CalibrationSet]":
         """Images to calibrate on, and others to judge by.
 
-        Those are all but the ones that were taken, if they are a fifth; else an evenly spread fifth. Of fewer than 10
-        images none is spared.
+        Those are all but the ones that were taken, if they are a fifth or 32; else so many, evenly spread. Of fewer
+        than 10 images none is spared.
         """
         places = range(len(self.inputs))
         aside = {i for i in places if self.paths[i] not in taken}
-        spare = len(places) // 5 if len(places) >= SMALL else 0
+        spare = min(len(places) // 5, MOST_SPARED) if len(places) >= SMALL else 0
         if len(aside) < spare:
             aside = set(places) - set(spread(places, len(places) - spare))
         return self._only([i for i in places if i not in aside]), self._only(sorted(aside))

@@ -49,8 +49,8 @@ class Quantized:
 
     Attributes:
         card: the card in the file.
-        skipped: calibration images that could not be read, with the reason.
-        loss: share of the pixels whose category changed, of the gate's images; None without a gate.
+        skipped: images that could not be read, with the reason.
+        loss: share of the pixels whose category changed, of the gate's images; None without a gate, and after a search.
         notes: why the calibration may have told too little, or the result be bad, in words.
         search: what was tried for a target agreement; None without one.
     """
@@ -85,7 +85,7 @@ class Choice:
         """What to calibrate on, and what to judge by: of the gate, or else held aside, or else the former."""
         if self.gated:
             return _read(card, self.calibration, progress), _read(card, spread(self.gated, NUM_JUDGED), progress)
-        data, aside = _read(card, [*self.calibration, *self.others], progress).hold_aside(self.calibration)
+        data, aside = _read(card, sorted(self.calibration + self.others), progress).hold_aside(self.calibration)
         return data, aside if aside.paths else data
 
 
@@ -141,32 +141,38 @@ def quantize_file(
             temporary.write_bytes(target.finish(quantized, written))
             return written
 
-        search, unread = None, data.skipped + judged.skipped
+        search = None
         if target_agreement is None:
             written = write()
         else:
-            judge = Judge(model, choice.gated or judged.paths, progress)
+            if judged is data:
+                raise MaskConverError(
+                    f"{calibration}: {len(data.paths)} readable images are too few to hold some aside for "
+                    f"--target-agreement; give {FEWEST} or more, or others with --gate"
+                )
+            judge = Judge(model, judged.paths, progress)
             mixes = MixSearch(
                 _make_ready(model, content, card, chosen, data, keep_float, progress), data, judge, progress
             )
             written, search = write_to_target(target_agreement, mixes, judge, temporary, write)
-            unread += tuple(judge.skipped)
         loss = None
         if judged.paths:
             found = _compare(model, temporary, judged.paths, progress, stable=True)
             written = replace(written, verdict=verdict_of(found, data.paths))
-            loss = 1 - found.agreement if choice.gated else None
-        if len(choice.gated) > len(judged.paths):
+            loss = 1 - found.agreement if choice.gated and search is None else None
+        if len(choice.gated) > NUM_JUDGED and search is None:
             loss = measure_loss(model, temporary, choice.gated, progress)
-        if loss is not None and loss > max_loss and target_agreement is None:
+        if loss is not None and loss > max_loss:
             raise MaskConverError(
                 f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, more than "
                 f"{max_loss:.1%}; keep layers float (--keep-float, --target-agreement, --analyse) or choose another "
                 f"recipe"
             )
-        temporary.write_bytes(target.finish(quantized, written))
-    skipped = tuple(dict.fromkeys(unread))
-    return Quantized(written, skipped, loss, (*data.doubts, *doubts(written, data, judged)), search)
+        if written.verdict is not None:
+            temporary.write_bytes(target.finish(quantized, written))
+    skipped = tuple(dict.fromkeys(data.skipped + judged.skipped))
+    notes = (*data.doubts, *doubts(written, data, judged, searched=search is not None))
+    return Quantized(written, skipped, loss, notes, search)
 
 
 def convert_quantized(

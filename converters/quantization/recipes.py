@@ -37,13 +37,25 @@ class Recipe:
         return self.activation_bits == 8
 
     @property
+    def rounds_dense(self) -> bool:
+        """Whether dense weights are rounded by their layer's error, too; noise of 8-bit maps hides what they lose."""
+        return self.activation_bits == 16
+
+    @property
     def passes(self) -> int:
         """How often the network runs on each calibration image: to equalize, to round, and for the ranges."""
         return 3 if self.equalized else 2
 
 
-SENSITIVE = ("backbone/layer_with_weights-[0-6]/*", "class_head/*", "decoder/aspp/projection/*")
-"""Of the mobile networks: all blocks carry on the noise of the first, and classes depend on near ties."""
+SENSITIVE = (
+    "backbone/layer_with_weights-[0-6]",
+    "backbone/layer_with_weights-[0-6]/*",
+    "decoder/aspp/projection/*",
+    *("class_head", "embedding_head", "per_pixel_embeddings_head"),
+    *("class_head/_convs/[23]", "per_pixel_embeddings_head/_convs/[23]"),
+)
+"""Of the mobile networks, those that bring most noise for their multiply-adds: all blocks carry on what the first ones
+lose, the last map of a head is what proposals are made of, and sums cost nothing. They have a third of the work."""
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -97,16 +109,18 @@ def select(
     Raises:
         MaskConverError: a pattern matches no layer.
     """
-
-    def kept(op: Operation, patterns: Sequence[str]) -> bool:
-        return any(matches(layer, patterns) for layer in (op.layer, *(joined or {}).get(op.layer, ())))
-
     for pattern in keep_float:
-        if not any(kept(op, (pattern,)) for op in found):
+        if not any(matches(op.layer, with_joined((pattern,), joined)) for op in found):
             layers = sorted({op.layer for op in found if op.integer})
             shown = ", ".join(layers[:: max(1, len(layers) // 3)][:3])
             raise MaskConverError(f"--keep-float {pattern!r} matches no layer; layers are named like {shown}")
-    return [op for op in found if not kept(op, recipe.kept(keep_float))]
+    return [op for op in found if not matches(op.layer, with_joined(recipe.kept(keep_float), joined))]
+
+
+def with_joined(patterns: Sequence[str], joined: Joined | None) -> tuple[str, ...]:
+    """These patterns, and the layers whose operations compute others that they match."""
+    others = (joined or {}).items()
+    return (*patterns, *(layer for layer, parts in others if any(matches(part, patterns) for part in parts)))
 
 
 def allowed(layer: str, roles: Roles, *, whole: bool, convolution: bool) -> bool:

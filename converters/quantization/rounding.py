@@ -8,6 +8,7 @@ Adaptive rounding for post-training quantization", pose the problem). Dense weig
 the noise of 8-bit maps hides what they lose.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ from maskconver_mobile.converters.quantization.recipes import matches
 
 PLACES = 8192
 """Of a map, over all calibration images."""
+PLACES_PER_TAP = 4
+"""With fewer, weights would fit what happens to be there."""
 MOST_TAPS = 1024
 """Of an output: dense convolutions of more are left to be rounded to the nearest, as their H would fill the memory."""
 SWEEPS = 6
@@ -51,17 +54,19 @@ def round_weights(
     """
     groups = graph.depthwise()
     if dense:
-        groups += [[each] for each in graph.convolutions() if not each.depthwise and _rows(each).shape[1] <= MOST_TAPS]
+        groups += [[each] for each in _own_dense(graph)]
     groups = [pieces for pieces in groups if not matches(pieces[0].layer, keep_float)]
     by_source: dict[str, list[int]] = {}
     for index, pieces in enumerate(groups):
         by_source.setdefault(pieces[0].source, []).append(index)
     moments: dict[int, Array] = {}
+    seen_at = dict.fromkeys(range(len(groups)), 0)
     places = max(PLACES // len(inputs), 64)
 
     def look(name: str, values: Array) -> None:
         for index in by_source[name] if max(values.shape[1:3]) > 1 else ():
             seen = _seen(groups[index], values[0], places)
+            seen_at[index] += seen.shape[2]
             part = np.matmul(seen, seen.transpose(0, 2, 1)) / np.float32(seen.shape[2] * len(inputs))
             moments[index] = moments[index] + part if index in moments else part
 
@@ -70,6 +75,8 @@ def round_weights(
     for index in sorted(moments):
         pieces = groups[index]
         kernels = [_rows(each) for each in pieces]
+        if seen_at[index] < PLACES_PER_TAP * sum(kernel.shape[1] for kernel in kernels):
+            continue
         own = [graph.step(kernel) for kernel in kernels]
         wide = [np.broadcast_to(step[:, None], kernel.shape) for step, kernel in zip(own, kernels, strict=True)]
         rounded, shift = descend(
@@ -123,6 +130,13 @@ def descend(kernel: Array, moments: Array, steps: Array, *, paired: bool = False
                 whole[moved, k] = wanted[moved]
     settle_bias()
     return whole * step, shift
+
+
+def _own_dense(graph: FloatGraph) -> list[Convolution]:
+    """Dense convolutions whose weights no other shares, as those of heads on several levels do, and not too large."""
+    found = [each for each in graph.convolutions() if not each.depthwise and _rows(each).shape[1] <= MOST_TAPS]
+    count = Counter(each.kernel.tobytes() for each in found)
+    return [each for each in found if count[each.kernel.tobytes()] == 1]
 
 
 def _rows(convolution: Convolution) -> Array:

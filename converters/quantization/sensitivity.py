@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskconver_mobile.converters.passes.pad_classes import NEVER
-from maskconver_mobile.converters.quantization.calibration import CalibrationSet, Tensor
+from maskconver_mobile.converters.quantization.calibration import CalibrationSet, Tensor, spread
 from maskconver_mobile.converters.quantization.float_graph import Array, FloatGraph
 from maskconver_mobile.converters.quantization.recipes import Operation, Recipe
 from maskconver_mobile.converters.quantization.static_model import Maps, StaticModel
@@ -85,7 +85,7 @@ class HeadNoise:
 
     def __init__(self, heads: StaticModel, data: CalibrationSet) -> None:
         """Of a model that ends there, on some images that are evenly spread over these."""
-        places = range(0, len(data.inputs), -(-len(data.inputs) // PROBES))
+        places = spread(range(len(data.inputs)), PROBES)
         self._heads = heads
         self._inputs = [data.inputs[place] for place in places]
         self._letterboxes = [data.letterboxes[place] for place in places]

@@ -118,7 +118,10 @@ class Judge:
                 except MaskConverError as error:
                     self.skipped.append((path, str(error)))
                 else:
-                    own, *others = (segmenter.segment(each).category_map for each in (pixels, *noisy_images(pixels)))
+                    own, *others = (
+                        segmenter.segment(each).category_map.astype(np.int16)
+                        for each in (pixels, *noisy_images(pixels))
+                    )
                     stable = stable_pixels([own, *others])
                     if stable.any():
                         self._seen.append((path, own, stable))
@@ -266,7 +269,7 @@ def write_to_target(
         if stable >= target:
             written = replace(mix, stable=stable, agreement=same, bytes=path.stat().st_size)
             return card, Search(target, judge.count, search.tried, written)
-        wanted = target + mix.stable - stable
+        wanted = min(target + mix.stable - stable, 1.0)
     raise MaskConverError(
         f"--target-agreement {target}: not reached, nothing written; with every layer in float "
         f"{stable:.4f} of the stable pixels keep their category; ask for less"

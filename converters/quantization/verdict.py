@@ -30,13 +30,14 @@ def verdict_of(comparison: Comparison, calibrated: Sequence[Path]) -> Verdict:
     )
 
 
-def doubts(card: ModelCard, data: CalibrationSet, judged: CalibrationSet) -> tuple[str, ...]:
+def doubts(card: ModelCard, data: CalibrationSet, judged: CalibrationSet, *, searched: bool = False) -> tuple[str, ...]:
     """Why a quantized model may be bad, or nobody knows; empty where nothing speaks against it.
 
     Args:
         card: of the quantized model.
         data: what it was calibrated on.
         judged: what its verdict was measured on.
+        searched: whether float layers were chosen by the same images.
     """
     if card.verdict is None:
         return ("nothing was measured; give images with --gate to learn how much of the answer is kept",)
@@ -44,10 +45,16 @@ def doubts(card: ModelCard, data: CalibrationSet, judged: CalibrationSet) -> tup
     unlike = data.unlike(judged) if data.inputs else 0
     if unlike > count / 2:
         found.append(f"{unlike} of {count} images checked look unlike all calibration images; calibrate on such, too")
+    if searched:
+        found.append(f"the {count} images of the verdict chose the float layers, too; on others less may be kept")
     stable = card.verdict.stable_agreement
     if stable is not None and stable < ENOUGH:
         ways = ["recipe int8-balanced"] if card.recipe == "int8" else []
         calibrated = find_recipe(card.recipe).activation_bits
-        ways += ["more calibration images", "--keep-float (--analyse names layers)"] if calibrated else ["--keep-float"]
+        ways += (
+            ["more calibration images", "--target-agreement", "--keep-float (--analyse names layers)"]
+            if calibrated
+            else ["--keep-float"]
+        )
         found.append(f"only {stable:.1%} of the stable pixels keep their category; try {', '.join(ways)}")
     return tuple(found)

@@ -40,13 +40,13 @@ def bar() -> "Progress":
 
 
 def show_skipped(skipped: Sequence[tuple[Path, str]]) -> None:
-    """Name the calibration images that could not be read, and count them."""
+    """Name the images that could not be read, and count them."""
     from maskconver_mobile.cli.terminal import say
 
     for _, reason in skipped:
         say(f"skipped: {reason}")
     if skipped:
-        say(f"skipped {len(skipped)} calibration images")
+        say(f"skipped {len(skipped)} images")
 
 
 def show_notes(notes: Sequence[str]) -> None:

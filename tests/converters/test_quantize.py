@@ -329,7 +329,7 @@ def test_command_line(
         (photos / "broken.png").unlink()
     shown = capfd.readouterr()
     assert "int8, 96x96 uint8, level masks" in shown.out
-    assert "skipped 1 calibration images" in shown.err
+    assert "skipped 1 images" in shown.err
     assert "note: 6 different calibration images tell little" in shown.err
     assert shown.out.count("\nkeeps ") == 2
     assert run(monkeypatch, "inspect", later) == 0

@@ -29,6 +29,7 @@ from maskconver_mobile.converters.quantization.recipes import (
     find_recipe,
     layer_of,
     select,
+    with_joined,
 )
 from maskconver_mobile.converters.quantization.rounding import round_weights
 from maskconver_mobile.converters.quantization.static_model import StaticModel, Wires, until_heads
@@ -113,7 +114,7 @@ class StaticOnnx(StaticModel):
         check_calibration(recipe, calibration)
         graph = OnnxFloatGraph(model)
         equalize(graph, calibration, on_image)
-        steps = round_weights(graph, calibration, on_image, recipe.kept(keep_float))
+        steps = round_weights(graph, calibration, on_image, with_joined(recipe.kept(keep_float), card.joined))
         self._steps = {
             each.operator.input[1]: steps[each.output] for each in graph.convolutions() if each.output in steps
         }
@@ -156,10 +157,11 @@ def _cut_at_heads(whole: onnx.ModelProto) -> onnx.ModelProto:
     kept, maps = until_heads(
         [Wires(node.name, list(reads([node])), node.output, node.op_type == "TopK") for node in nodes]
     )
+    floats = set(_float_maps(whole))
     copies = [
         helper.make_node("Transpose", [name], [f"{name}_map"], f"{name}_map", perm=[0, 2, 3, 1])
         for name in maps
-        if name in _float_maps(whole)
+        if name in floats
     ]
     del model.graph.output[:]
     model.graph.output.extend(helper.make_empty_tensor_value_info(node.output[0]) for node in copies)

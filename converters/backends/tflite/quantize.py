@@ -39,6 +39,7 @@ from maskconver_mobile.converters.quantization.recipes import (
     layer_of,
     matches,
     select,
+    with_joined,
 )
 from maskconver_mobile.converters.quantization.rounding import round_weights
 from maskconver_mobile.converters.quantization.static_model import StaticModel, Wires, until_heads
@@ -129,7 +130,7 @@ class StaticFlatbuffer(StaticModel):
     ) -> None:
         check_calibration(recipe, calibration)
         self._content, self._card, self._recipe = content, card, recipe
-        kept = recipe.kept(keep_float)
+        kept = with_joined(recipe.kept(keep_float), card.joined)
         self._pixels = takes_pixels(content, card, recipe, kept)
         self._graph = prepare(
             content, recipe, calibration, on_image, pixels=self._pixels, roles=card.roles, keep_float=kept
@@ -218,7 +219,7 @@ def prepare(
         equalize(graph, calibration, on_image)
         graph = FlatbufferGraph(merge_pieces(graph.content, keep_float))
     unrounded = [*keep_float, *(layer for layer, role in roles.items() if role == "weights")]
-    round_weights(graph, calibration, on_image, unrounded, dense=not recipe.equalized)
+    round_weights(graph, calibration, on_image, unrounded, dense=recipe.rounds_dense)
     return band_depthwise(graph.content, keep_float) if recipe.equalized else graph.content
 
 
