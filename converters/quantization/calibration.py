@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,7 +54,7 @@ class CalibrationSet:
     def doubts(self) -> tuple[str, ...]:
         """Why these images may tell too little of what a model will see; empty where nothing speaks against them."""
         found, count = [], len(self.inputs)
-        different = len({hash(image.tobytes()) for image in self.inputs})
+        different = len(self.hashes)
         if 0 < different < FEW:
             found.append(f"{different} different calibration images tell little; give {FEW} or more")
         elif different < count / 2:
@@ -67,14 +68,24 @@ class CalibrationSet:
         """Images to calibrate on, and others to judge by.
 
         Those are all but the ones that were taken, if they are a fifth or 32; else so many, evenly spread. Of fewer
-        than 10 images none is spared.
+        than 10 images none is spared. Copies of what is calibrated on tell nothing and are left out.
         """
         places = range(len(self.inputs))
         aside = {i for i in places if self.paths[i] not in taken}
         spare = min(len(places) // 5, MOST_SPARED) if len(places) >= SMALL else 0
         if len(aside) < spare:
             aside = set(places) - set(spread(places, len(places) - spare))
-        return self._only([i for i in places if i not in aside]), self._only(sorted(aside))
+        chosen = self._only([i for i in places if i not in aside])
+        return chosen, self._only([i for i in sorted(aside) if hash(self.inputs[i].tobytes()) not in chosen.hashes])
+
+    @cached_property
+    def hashes(self) -> frozenset[int]:
+        """Of the inputs: those of copies are equal."""
+        return frozenset(hash(image.tobytes()) for image in self.inputs)
+
+    def overlaps(self, other: "CalibrationSet") -> bool:
+        """Whether they have an image in common."""
+        return not self.hashes.isdisjoint(other.hashes)
 
     def unlike(self, other: "CalibrationSet") -> int:
         """How many of another's images are darker, brighter, of more contrast or of other colors than all of these."""

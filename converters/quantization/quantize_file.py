@@ -122,6 +122,11 @@ def quantize_file(
         MaskConverError: anything about the input or the output is not as it should be, or the gate is shut.
     """
     chosen = find_recipe(recipe)
+    keep_float = (keep_float,) if isinstance(keep_float, str) else keep_float
+    if not 0 <= max_loss <= 1:
+        raise MaskConverError(f"--max-loss {max_loss}: give a share of pixels from 0 to 1, such as {MAX_LOSS}")
+    if num_calibration < 1:
+        raise MaskConverError(f"--num-calibration {num_calibration}: give a number of images from 1 on")
     content, card = backend_of(model).read(model, chosen, keep_float)
     _check_output(output, model)
     target = backend_of(output)
@@ -145,32 +150,30 @@ def quantize_file(
         if target_agreement is None:
             written = write()
         else:
-            if judged is data:
-                raise MaskConverError(
-                    f"{calibration}: {len(data.paths)} readable images are too few to hold some aside for "
-                    f"--target-agreement; give {FEWEST} or more, or others with --gate"
-                )
+            if not choice.gated:
+                _check_enough(calibration, len(data.hashes | judged.hashes))
             judge = Judge(model, judged.paths, progress)
             mixes = MixSearch(
                 _make_ready(model, content, card, chosen, data, keep_float, progress), data, judge, progress
             )
             written, search = write_to_target(target_agreement, mixes, judge, temporary, write)
-        loss = None
+        loss, unread = None, data.skipped + judged.skipped
         if judged.paths:
             found = _compare(model, temporary, judged.paths, progress, stable=True)
-            written = replace(written, verdict=verdict_of(found, data.paths))
+            written = replace(written, verdict=verdict_of(found, held_aside=not data.overlaps(judged)))
             loss = 1 - found.agreement if choice.gated and search is None else None
         if len(choice.gated) > NUM_JUDGED and search is None:
-            loss = measure_loss(model, temporary, choice.gated, progress)
+            whole = _compare(model, temporary, choice.gated, progress)
+            loss, unread = 1 - whole.agreement, unread + whole.skipped
         if loss is not None and loss > max_loss:
+            ways = "--keep-float, --target-agreement, --analyse" if chosen.activation_bits else "--keep-float"
             raise MaskConverError(
-                f"{output}: not written; recipe {recipe} changes the category of {loss:.1%} of the pixels, more than "
-                f"{max_loss:.1%}; keep layers float (--keep-float, --target-agreement, --analyse) or choose another "
-                f"recipe"
+                f"{output}: not written; recipe {recipe} changes the category of {loss:.2%} of the pixels, more than "
+                f"{max_loss:.2%}; keep layers float ({ways}) or choose another recipe"
             )
         if written.verdict is not None:
             temporary.write_bytes(target.finish(quantized, written))
-    skipped = tuple(dict.fromkeys(data.skipped + judged.skipped))
+    skipped = tuple(dict.fromkeys(unread))
     notes = (*data.doubts, *doubts(written, data, judged, searched=search is not None))
     return Quantized(written, skipped, loss, notes, search)
 
@@ -244,11 +247,6 @@ def analyse_file(
         return analyse(heads, data, advance), data
 
 
-def measure_loss(model: Path, other: Path, images: Sequence[Path], progress: Progress = silent) -> float:
-    """Share of pixels whose category differs between two models, mean over images."""
-    return 1 - _compare(model, other, images, progress).agreement
-
-
 def _compare(
     model: Path, other: Path, images: Sequence[Path], progress: Progress, *, stable: bool = False
 ) -> Comparison:
@@ -287,13 +285,19 @@ def _choose(
     if folder is None or not recipe.activation_bits:
         return Choice([], [], gated)
     images = choose_images(folder)
-    if target is not None and not gated and len(images) < FEWEST:
-        raise MaskConverError(
-            f"{folder}: {len(images)} images are too few to hold some aside for --target-agreement; "
-            f"give {FEWEST} or more, or others with --gate"
-        )
+    if target is not None and not gated:
+        _check_enough(folder, len(images))
     taken = spread(images, count)
     return Choice(taken, spread(sorted(set(images) - set(taken)), NUM_JUDGED), gated)
+
+
+def _check_enough(folder: Path | None, count: int) -> None:
+    """Whether some of so many calibration images can be held aside for a search."""
+    if count < FEWEST:
+        raise MaskConverError(
+            f"{folder}: {count} different images are too few to hold some aside for --target-agreement; "
+            f"give {FEWEST} or more, or others with --gate"
+        )
 
 
 def _check_output(output: Path, model: Path) -> None:

@@ -242,7 +242,7 @@ def write_to_target(
     """Write the cheapest mix that reaches a target, which is verified on the file itself.
 
     A file whose layers were kept float from the start differs a little from a mix of the search, which rounded them
-    first; where it falls short, so much more is asked of the search.
+    first; where it falls short, so much more is asked of the search. With all in float, the file alone decides.
 
     Args:
         target: share of stable pixels, 0..1.
@@ -261,9 +261,6 @@ def write_to_target(
     while count < 0 or count < len(search.blocks):
         count = search.shortest(wanted, count)
         mix = search.mix(count)
-        stable = mix.stable
-        if stable < target:
-            break
         card = write(mix.kept)
         stable, same = judge(path, "Checking")
         if stable >= target:

@@ -1,8 +1,5 @@
 """What is said of a quantized model: how much of the float one's answer it keeps, and why to doubt it."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from maskconver_mobile.card import ModelCard, Verdict
 from maskconver_mobile.converters.quantization.calibration import CalibrationSet
 from maskconver_mobile.converters.quantization.recipes import find_recipe
@@ -14,15 +11,14 @@ ENOUGH = 0.95
 SNR = ".snr_db"
 
 
-def verdict_of(comparison: Comparison, calibrated: Sequence[Path]) -> Verdict:
-    """The means of a comparison, shares to 4 decimals and dB to 1; `calibrated` are the images of the calibration."""
+def verdict_of(comparison: Comparison, *, held_aside: bool) -> Verdict:
+    """The means of a comparison, shares to 4 decimals and dB to 1; of images that were `held_aside` or not."""
     means = {name: found.mean for name, found in comparison.summary().items()}
     tensors = [name for name in HEADS if name + SNR in means] or PROPOSAL_TENSORS
     stable = means.get("stable_agreement")
-    known = {path.resolve() for path in calibrated}
     return Verdict(
         images=len(comparison.images),
-        held_aside=all(one.image.resolve() not in known for one in comparison.images),
+        held_aside=held_aside,
         agreement=round(means["pixel_agreement"], 4),
         stable_agreement=None if stable is None else round(stable, 4),
         segment_overlap=round(means["segment_overlap"], 4),

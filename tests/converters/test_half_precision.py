@@ -174,7 +174,7 @@ def in_float16(content: Path, images: list[NDArray[Any]]) -> list[dict[str, NDAr
 
 
 def test_the_classifier_s_bias_joins_before_the_other_blocks() -> None:
-    """Behind the last block it would make neighbors of a peak equal to it."""
+    """And the last block decides between neighbors that are equal all the same."""
     content = to_tflite(read_config(DEMO_CONFIG), read_checkpoint(DEMO_CHECKPOINT), GraphSpec("masks"))
     flatbuffer = Flatbuffer(content)
     sums = [
@@ -184,6 +184,7 @@ def test_the_classifier_s_bias_joins_before_the_other_blocks() -> None:
         and flatbuffer.name(int(operator.outputs[0])).startswith("class_head/_classifier")
     ]
     assert sums == [[False, True], *[[False, False]] * 3]
+    assert [flatbuffer.kind(operator) for operator in flatbuffer.graph.operators].count("MAX_POOL_2D") == 2
 
 
 @pytest.mark.slow

@@ -205,7 +205,7 @@ def test_the_same_images_give_the_same_file(plain: Path, integer: Path, photos: 
 
 def test_gate(plain: Path, photos: Path, tmp_path: Path) -> None:
     output = tmp_path / "gated.tflite"
-    with pytest.raises(MaskConverError, match=r"gated.tflite: not written; recipe int8 changes .*more than 0.0%"):
+    with pytest.raises(MaskConverError, match=r"gated.tflite: not written; recipe int8 changes .*more than 0.00%"):
         quantize_file(plain, output, "int8", calibration=photos, gate=photos / "0.png", max_loss=0)
     assert list(tmp_path.iterdir()) == []
     done = quantize_file(plain, output, "int8", calibration=photos, gate=photos / "0.png", max_loss=1)

@@ -1,4 +1,4 @@
-"""Depthwise weights rounded by the error of their layer: less of it, in whole steps, in both formats."""
+"""Weights rounded by the error of their layer: less of it, in whole steps, in both formats."""
 
 from collections.abc import Sequence
 
@@ -128,6 +128,21 @@ def test_dense_layers_are_rounded_on_demand(models: Models) -> None:
         error = np.square(seen @ (found - exact) + shift).mean()
         better.append(error < np.square(seen @ (np.round(exact / own) * own - exact)).mean())
     assert np.mean(better) > 0.9
+
+
+def test_few_places_round_no_dense_weights(models: Models) -> None:
+    """They would fit what happens to be there."""
+    graph = FlatbufferGraph(read_tflite(models.get("heads")).content)
+    dense = {each.output: each for each in graph.convolutions() if not each.depthwise}
+    steps = round_weights(graph, golden_inputs()[:1], dense=True)
+    small = [name for name, each in dense.items() if places(graph, name) < 4 * (each.kernel.size // each.bias.size)]
+    assert small
+    assert not steps.keys() & set(small)
+
+
+def places(graph: FlatbufferGraph, name: str) -> int:
+    """How many values a channel of a map has."""
+    return len(maps(graph, name, golden_inputs()[:1]))
 
 
 def maps(graph: FlatbufferGraph, name: str, inputs: Sequence[Tensor]) -> NDArray[np.float32]:

@@ -51,7 +51,16 @@ def calibration(count: int, look: tuple[float, ...] = DAY) -> CalibrationSet:
 
 @pytest.mark.parametrize(
     ("total", "taken", "calibrated", "aside"),
-    [(1, 1, 1, 0), (9, 9, 9, 0), (10, 10, 8, 2), (64, 64, 52, 12), (96, 64, 64, 32), (9, 2, 2, 7), (70, 64, 56, 14)],
+    [
+        (1, 1, 1, 0),
+        (9, 9, 9, 0),
+        (10, 10, 8, 2),
+        (64, 64, 52, 12),
+        (96, 64, 64, 32),
+        (9, 2, 2, 7),
+        (70, 64, 56, 14),
+        (232, 200, 200, 32),
+    ],
 )
 def test_images_are_held_aside(total: int, taken: int, calibrated: int, aside: int) -> None:
     data = replace(calibration(total), skipped=((Path("x"), "broken"),))
@@ -62,6 +71,21 @@ def test_images_are_held_aside(total: int, taken: int, calibrated: int, aside: i
     assert all(image.flat[0] == int(path.stem) for image, path in zip(others.inputs, others.paths, strict=True))
     if aside == total - taken:
         assert list(chosen.paths) == spread(data.paths, taken)
+
+
+def test_copies_are_not_held_aside() -> None:
+    once = calibration(12)
+    twice = replace(once, inputs=(once.inputs[0],) * 12)
+    chosen, others = twice.hold_aside(twice.paths[:6])
+    assert (len(chosen.inputs), len(others.inputs)) == (6, 0)
+    assert twice.overlaps(once)
+    assert not once._only(range(3)).overlaps(once._only(range(3, 6)))
+
+
+@pytest.mark.parametrize(("option", "value"), [("max_loss", float("nan")), ("max_loss", -1), ("num_calibration", 0)])
+def test_values_that_mean_nothing(models: Models, tmp_path: Path, option: str, value: float) -> None:
+    with pytest.raises(MaskConverError, match=f"--{option.replace('_', '-')} .*: give a"):
+        quantize_file(models.get(), tmp_path / "x.tflite", "float16", **{option: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx", ".ort"])
@@ -186,8 +210,11 @@ def test_images_that_look_unlike_those_of_the_calibration(card: ModelCard) -> No
 @pytest.mark.parametrize(
     ("recipe", "ways"),
     [
-        ("int8", "recipe int8-balanced, more calibration images, --keep-float (--analyse names layers)"),
-        ("int8-balanced", "more calibration images, --keep-float (--analyse names layers)"),
+        (
+            "int8",
+            "recipe int8-balanced, more calibration images, --target-agreement, --keep-float (--analyse names layers)",
+        ),
+        ("int8-balanced", "more calibration images, --target-agreement, --keep-float (--analyse names layers)"),
         ("dynamic", "--keep-float"),
     ],
 )
