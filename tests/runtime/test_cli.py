@@ -25,6 +25,7 @@ from maskconver_mobile.segmenter import DEFAULT_MODEL
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
 COMMAND = str(Path(sys.executable).with_name("maskconver-mobile"))
 CONVERT = ("convert", "--config", str(TINY / "config.yaml"), "--checkpoint", str(TINY))
+MEDIAPIPE = (*CONVERT, "--output", "x.tflite", "--level", "panoptic", "--target", "gpu", "--mediapipe")
 QUANTIZE = ("quantize", "x.tflite", "--calibration", "x", "--output", "y.tflite")
 
 
@@ -216,6 +217,12 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
         (("segment", "none.tflite", str(PHOTO), "--output", "o"), "none.tflite: no such model file"),
         (("segment", str(DEFAULT_MODEL), "none-*.jpg", "--output", "o"), "none-*.jpg: no such image"),
         (("segment", str(DEFAULT_MODEL), "x" * 5000, "--output", "o"), "cannot be looked for (File name too long)"),
+        ((*MEDIAPIPE, "./x.tflite"), "x.tflite: is the same file as x.tflite; give another file to write"),
+        ((*MEDIAPIPE, "new/../x.tflite"), "is the same file as x.tflite"),
+        ((*MEDIAPIPE, "x.onnx"), "x.onnx: --mediapipe takes and writes .tflite files"),
+        ((*MEDIAPIPE, "y.tflite", "--output", "x.onnx"), "x.onnx: --mediapipe takes and writes .tflite files"),
+        ((*MEDIAPIPE, "/proc/y.tflite"), "/proc/y.tflite: cannot be written"),
+        ((*MEDIAPIPE, "y.tflite", "--level", "masks"), "x.tflite: is of level masks; MediaPipe needs --level panoptic"),
         ((*CONVERT, "--output", "x.tflite", "--max-loss", "0.5"), "--max-loss needs --quantize dynamic, int8"),
         ((*CONVERT, "--output", "x.tflite", "--num-calibration", "5"), "--num-calibration needs --quantize"),
         ((*CONVERT, "--output", "x.tflite", "--quantize", "int8", "--max-loss", "0.5"), "--max-loss needs --gate"),
