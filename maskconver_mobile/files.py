@@ -56,7 +56,7 @@ def read_json(path: Path, max_bytes: int, expected: str) -> Any:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file that becomes `path` on success and is removed otherwise.
+    """Yield a temporary file that becomes `path` on success and is removed otherwise, as are folders made for it.
 
     A symbolic link stays one: what it names is written. An existing file keeps its mode. A device or a pipe is written
     to and not replaced.
@@ -68,24 +68,17 @@ def replacing(path: Path) -> Iterator[Path]:
         target = Path(os.path.realpath(path))
         mode = _mode(target, path)
         special = mode is not None and not stat.S_ISREG(mode)
-        if not special:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _create(Path(tempfile.gettempdir()) if special else target.parent, path.suffix)
+        with _temporary(Path(tempfile.gettempdir()) if special else target.parent, path.suffix) as temporary:
+            yield temporary
+            if special:
+                with temporary.open("rb") as source, target.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+                return
+            if mode is not None:
+                temporary.chmod(stat.S_IMODE(mode))
+            temporary.replace(target)
     except OSError as error:
         raise _unwritable(path, error) from error
-    try:
-        yield temporary
-        if special:
-            with temporary.open("rb") as source, target.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
-            return
-        if mode is not None:
-            temporary.chmod(stat.S_IMODE(mode))
-        temporary.replace(target)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -111,21 +104,21 @@ def ensure_writable(path: Path) -> None:
             if not os.access(target, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return
-        _create(next(folder for folder in target.parents if folder.exists()), path.suffix).unlink()
+        with _temporary(next(folder for folder in target.parents if folder.exists()), path.suffix):
+            pass
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
 def refuse_own_input(output: Path, *inputs: Path) -> None:
-    """Refuse to write over a file that is read, by whatever name.
+    """Refuse to write over a file that is read or written besides, by whatever name, though neither may exist yet.
 
     Raises:
         MaskConverError: `output` is one of `inputs`.
     """
     for source in inputs:
-        with contextlib.suppress(OSError):
-            if os.path.samefile(output, source):
-                raise MaskConverError(f"{output}: is what is read; give another file to write")
+        if _same_file(output, source):
+            raise MaskConverError(f"{output}: is the same file as {source}; give another file to write")
 
 
 def distinct_names(paths: Sequence[str]) -> dict[str, str]:
@@ -156,11 +149,31 @@ def _mode(target: Path, path: Path) -> int | None:
     return mode
 
 
-def _create(folder: Path, suffix: str) -> Path:
-    """An empty file of a name that nobody has, with the mode that the system gives to new files."""
+def _same_file(a: Path, b: Path) -> bool:
+    if os.path.realpath(a) == os.path.realpath(b):
+        return True
+    try:
+        return os.path.samefile(a, b)
+    except OSError:
+        return False
+
+
+@contextmanager
+def _temporary(folder: Path, suffix: str) -> Iterator[Path]:
+    """An empty file of a name that nobody has, with the mode that the system gives to new files.
+
+    It is removed afterwards, and so is what is made of the folder and its parents if nothing came to stay there.
+    """
     path = folder / f".{secrets.token_hex(8)}{suffix}"
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    return path
+    made = [parent for parent in path.parents if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield path
+    finally:
+        for remove in (path.unlink, *(parent.rmdir for parent in made)):
+            with contextlib.suppress(OSError):
+                remove()
 
 
 def _unwritable(path: Path, error: OSError) -> MaskConverError:

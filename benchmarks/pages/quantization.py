@@ -130,7 +130,7 @@ def measure_models(runtime: str, models: dict[str, Path], truth: GroundTruth, *,
     ]
 
 
-def judgement(row: Row) -> list[str]:
+def judgment(row: Row) -> list[str]:
     """PQ, how much it differs, and agreement, all in points."""
     if row.evaluation is None:
         return [""] * 4
@@ -176,7 +176,7 @@ def report(rows: Sequence[Row], images: int) -> str:
             row.model,
             f"{row.megabytes:.2f}",
             f"{row.megabytes / plain.megabytes:.0%}",
-            *judgement(row),
+            *judgment(row),
             f"{found.median:.1f} to {found.worst:.1f}",
             times_faster(row),
         ]

@@ -1,6 +1,5 @@
 """The command line: one module per verb, imported only when it is asked for."""
 
-import io
 import os
 import signal
 import sys
@@ -10,7 +9,8 @@ from types import FrameType
 
 import click
 
-from maskconver_mobile.errors import MaskConverError, MaskConverWarning
+from maskconver_mobile.cli.streams import StandardError, StandardOutput, guarded
+from maskconver_mobile.errors import GateShut, MaskConverError, MaskConverWarning
 from maskconver_mobile.text import printable
 
 VERBS = (
@@ -70,11 +70,13 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command line. Mistakes of the user print one line and exit 2; an interrupt exits 130."""
+    """Run the command line. Mistakes of the user print one line and exit 2, a shut gate 1; an interrupt exits 130."""
     signal.signal(signal.SIGTERM, _terminate)
     _prepare_output()
     try:
         code = cli.main(standalone_mode=False)
+    except GateShut as error:
+        _exit(f"error: {error}", 1)
     except MaskConverError as error:
         _exit(f"error: {error}", 2)
     except click.ClickException as error:
@@ -92,10 +94,8 @@ def main() -> None:
 
 
 def _prepare_output() -> None:
-    """Show what a terminal cannot encode as `?`, our own warnings as one line, and no one else's."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    """Survive streams that cannot be written; show our own warnings as one line, and no one else's."""
+    sys.stdout, sys.stderr = guarded(sys.stdout, StandardOutput), guarded(sys.stderr, StandardError)
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", MaskConverWarning)
     warnings.showwarning = lambda message, *_, **__: click.echo(printable(f"note: {message}"), err=True)

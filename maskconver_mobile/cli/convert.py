@@ -7,6 +7,7 @@ import click
 
 from maskconver_mobile.card import InputType, Level
 from maskconver_mobile.cli.parameters import CALIBRATED, calibration_options, check_calibration, parse_size, refuse
+from maskconver_mobile.errors import MaskConverError
 
 if TYPE_CHECKING:
     from maskconver_mobile.converters.spec import Target
@@ -122,6 +123,8 @@ def command(
         --quantize int8 --calibration photos
     """
     _require(options["output"], quantize)
+    if mediapipe is not None:
+        _check_mediapipe(mediapipe, options["output"], level)
     from maskconver_mobile.cli.progress import progress, show_notes, show_skipped, show_verdict
     from maskconver_mobile.cli.terminal import PlainConsole
     from maskconver_mobile.converters.convert import convert
@@ -190,3 +193,21 @@ def _require(output: Path, recipe: str) -> None:
         require("onnx", f"{output}: writing it")
     if recipe not in ("none", "float16"):
         require_quantizer(output.suffix, recipe)
+
+
+def _check_mediapipe(path: Path, output: Path, level: Level) -> None:
+    """Refuse to begin where the second file could not be made of the first, or not be written.
+
+    Raises:
+        MaskConverError: it could not.
+    """
+    from maskconver_mobile.files import ensure_writable, refuse_own_input
+    from maskconver_mobile.formats import TFLITE
+
+    for file in (path, output):
+        if file.suffix.lower() != TFLITE.suffix:
+            raise MaskConverError(f"{file}: --mediapipe takes and writes .tflite files; name it *{TFLITE.suffix}")
+    if level != "panoptic":
+        raise MaskConverError(f"{output}: is of level {level}; MediaPipe needs --level panoptic")
+    refuse_own_input(path, output)
+    ensure_writable(path)

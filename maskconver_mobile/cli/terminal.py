@@ -11,6 +11,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from maskconver_mobile.cli.streams import StandardError, as_text
+from maskconver_mobile.errors import MaskConverError
 from maskconver_mobile.text import plain, printable
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def without_chatter() -> Iterator[None]:
         yield
         return
     own = sys.stderr
-    with tempfile.TemporaryFile() as log, open(saved, "w", errors="replace", buffering=1) as stderr:
+    with tempfile.TemporaryFile() as log, as_text(StandardError(saved, "w")) as stderr:
         sys.stderr = stderr
         os.dup2(log.fileno(), 2)
         try:
@@ -84,7 +86,7 @@ def without_chatter() -> Iterator[None]:
         except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
             raise
         except Exception as error:
-            if type(error).__name__ != "MaskConverError":
+            if not isinstance(error, MaskConverError):
                 log.seek(0)
                 stderr.write(log.read().decode(errors="replace"))
             raise

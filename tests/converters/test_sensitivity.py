@@ -1,4 +1,4 @@
-"""The analysis of both formats: it names the layer that was spoilt, and what layers cost."""
+"""The analysis of both formats: it names the layer that was spoiled, and what layers cost."""
 
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from maskconver_mobile.formats.tflite.file import read_tflite
 from maskconver_mobile.inference.image import load_image
 from maskconver_mobile.segmenter import DEFAULT_MODEL
 
-SPOILT, READER = "backbone/layer_with_weights-3/_conv0", "backbone/layer_with_weights-3/_conv1"
-LAYERS = [SPOILT, READER, "backbone/layer_with_weights-9/_conv2", "class_head/_convs/1"]
+SPOILED, READER = "backbone/layer_with_weights-3/_conv0", "backbone/layer_with_weights-3/_conv1"
+LAYERS = [SPOILED, READER, "backbone/layer_with_weights-9/_conv2", "class_head/_convs/1"]
 BACKENDS = "maskconver_mobile.converters.backends"
 
 
@@ -51,7 +51,7 @@ def ready(path: Path, photos: Path) -> tuple[StaticModel, CalibrationSet]:
 
 def spoil(graph: FloatGraph) -> None:
     """Let one channel of a map reach a thousand times as far, and nothing read it: bytes lose all other channels."""
-    conv = next(each for each in graph.convolutions() if each.layer == SPOILT)
+    conv = next(each for each in graph.convolutions() if each.layer == SPOILED)
     scale = np.where(np.arange(len(conv.bias)) == 0, 1000, 1).astype(np.float32)
     graph.replace(conv, conv.kernel * scale, np.abs(conv.bias) * scale + (scale > 1))
     for each in (each for each in graph.convolutions() if each.source == conv.output):
@@ -59,8 +59,8 @@ def spoil(graph: FloatGraph) -> None:
         graph.replace(each, each.kernel * (scale == 1), each.bias)
 
 
-def spoilt(path: Path, folder: Path) -> Path:
-    """A copy of a model whose layer is spoilt."""
+def spoiled(path: Path, folder: Path) -> Path:
+    """A copy of a model whose layer is spoiled."""
     copy = folder / path.name
     if path.suffix == ".onnx":
         model = checked(onnx.load(path))
@@ -74,20 +74,20 @@ def spoilt(path: Path, folder: Path) -> Path:
     return copy
 
 
-def test_the_spoilt_layer_is_found(
+def test_the_spoiled_layer_is_found(
     either_models: Models, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Channels are not evened out, which would mend it; its map is coarse for what makes it and for what reads it."""
     path = either_models.get(input_type="uint8")
     monkeypatch.setattr(f"{BACKENDS}.{path.suffix[1:]}.quantize.equalize", lambda *_: None)
     monkeypatch.setattr(StaticModel, "layers", LAYERS)
-    report, data = analyse_file(spoilt(path, tmp_path), "int8", calibration=photos)
+    report, data = analyse_file(spoiled(path, tmp_path), "int8", calibration=photos)
     assert len(data.inputs) == 3
     found = {one.layer: one for one in report.layers}
     assert set(found) == set(LAYERS)
     worst = sorted(found, key=lambda layer: found[layer].alone)
-    assert set(worst[:2]) == {SPOILT, READER}
-    assert found[worst[2]].alone > max(found[SPOILT].alone, found[READER].alone) + 10
+    assert set(worst[:2]) == {SPOILED, READER}
+    assert found[worst[2]].alone > max(found[SPOILED].alone, found[READER].alone) + 10
     assert [one.saves for one in report.layers] == sorted((one.saves for one in report.layers), reverse=True)
     assert report.total < 15
     assert sum(one.work for one in report.layers) == pytest.approx(1)

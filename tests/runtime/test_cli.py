@@ -25,6 +25,7 @@ from maskconver_mobile.segmenter import DEFAULT_MODEL
 PHOTO = DEFAULT_MODEL.with_name("astronaut.jpg")
 COMMAND = str(Path(sys.executable).with_name("maskconver-mobile"))
 CONVERT = ("convert", "--config", str(TINY / "config.yaml"), "--checkpoint", str(TINY))
+MEDIAPIPE = (*CONVERT, "--output", "x.tflite", "--level", "panoptic", "--target", "gpu", "--mediapipe")
 QUANTIZE = ("quantize", "x.tflite", "--calibration", "x", "--output", "y.tflite")
 
 
@@ -54,6 +55,69 @@ def test_help_never_loads_a_framework(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for verb in VERBS:
         assert f"\n  {verb} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        ("inspect", DEFAULT_MODEL),
+        ("inspect", DEFAULT_MODEL, "--json"),
+        ("segment", PHOTO, "--output", "-"),
+    ],
+)
+def test_a_full_standard_output_is_one_line(words: tuple[object, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [COMMAND, *map(str, words)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False
+        )
+    message = "error: standard output: cannot be written (No space left on device)\n"
+    assert (done.returncode, done.stderr) == (2, message)
+
+
+def test_a_full_standard_error_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_text("text")
+    Image.open(PHOTO).save(tmp_path / "good.jpg")
+    out = tmp_path / "out"
+    for words, code in ((("segment", tmp_path / "*.jpg", "--output", out), 1), (("inspect", "none.tflite"), 2)):
+        with open("/dev/full", "w") as full:
+            command = [COMMAND, *map(str, words)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, timeout=300, check=False)
+        assert done.returncode == code
+    assert (out / "good_overlay.png").exists()
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([COMMAND, "--help"], stdout=writer, stderr=subprocess.PIPE, timeout=300, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_shut_gate_is_told_from_a_mistake() -> None:
+    code = (
+        "from maskconver_mobile import cli, errors\n"
+        "def work(**options): raise errors.GateShut('x.tflite: changes too much')\n"
+        "cli.cli.main = work\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: x.tflite: changes too much\n")
+
+
+def test_an_interrupt_while_the_command_is_imported_is_one_word() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from maskconver_mobile.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 def test_the_bare_command_is_its_help() -> None:
@@ -216,6 +280,12 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
         (("segment", "none.tflite", str(PHOTO), "--output", "o"), "none.tflite: no such model file"),
         (("segment", str(DEFAULT_MODEL), "none-*.jpg", "--output", "o"), "none-*.jpg: no such image"),
         (("segment", str(DEFAULT_MODEL), "x" * 5000, "--output", "o"), "cannot be looked for (File name too long)"),
+        ((*MEDIAPIPE, "./x.tflite"), "x.tflite: is the same file as x.tflite; give another file to write"),
+        ((*MEDIAPIPE, "new/../x.tflite"), "is the same file as x.tflite"),
+        ((*MEDIAPIPE, "x.onnx"), "x.onnx: --mediapipe takes and writes .tflite files"),
+        ((*MEDIAPIPE, "y.tflite", "--output", "x.onnx"), "x.onnx: --mediapipe takes and writes .tflite files"),
+        ((*MEDIAPIPE, "/proc/y.tflite"), "/proc/y.tflite: cannot be written"),
+        ((*MEDIAPIPE, "y.tflite", "--level", "masks"), "x.tflite: is of level masks; MediaPipe needs --level panoptic"),
         ((*CONVERT, "--output", "x.tflite", "--max-loss", "0.5"), "--max-loss needs --quantize dynamic, int8"),
         ((*CONVERT, "--output", "x.tflite", "--num-calibration", "5"), "--num-calibration needs --quantize"),
         ((*CONVERT, "--output", "x.tflite", "--quantize", "int8", "--max-loss", "0.5"), "--max-loss needs --gate"),

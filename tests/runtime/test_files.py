@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from maskconver_mobile.errors import MaskConverError
-from maskconver_mobile.files import distinct_names, ensure_writable, read_json, read_model_bytes, write_atomically
+from maskconver_mobile.files import (
+    distinct_names,
+    ensure_writable,
+    read_json,
+    read_model_bytes,
+    refuse_own_input,
+    replacing,
+    write_atomically,
+)
 
 
 def test_the_umask_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +116,38 @@ def test_asking_leaves_no_folder(tmp_path: Path) -> None:
         ensure_writable(tmp_path / "file" / "below")
     with pytest.raises(MaskConverError, match="is a folder"):
         ensure_writable(tmp_path)
+
+
+@pytest.mark.parametrize("failure", [MaskConverError, KeyboardInterrupt, OSError])
+def test_a_failure_leaves_no_folder(failure: type[BaseException], tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with pytest.raises((failure, MaskConverError)), replacing(tmp_path / "old" / "left" / "over" / "file"):
+        raise failure
+    assert os.listdir(tmp_path) == ["old"]
+    assert not list((tmp_path / "old").iterdir())
+
+
+def test_folders_made_for_a_file_stay_with_what_others_put_there(tmp_path: Path) -> None:
+
+    def fail() -> None:
+        (tmp_path / "new" / "other").touch()
+        raise MaskConverError("no")
+
+    with pytest.raises(MaskConverError), replacing(tmp_path / "new" / "folder" / "file"):
+        fail()
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "other"]
+    write_atomically(tmp_path / "new" / "folder" / "file", b"x")
+    assert (tmp_path / "new" / "folder" / "file").read_bytes() == b"x"
+
+
+def test_two_names_of_a_file_that_does_not_exist_yet_are_one(tmp_path: Path) -> None:
+    output, link = tmp_path / "new" / "x.tflite", tmp_path / "link.json"
+    link.symlink_to(output)
+    (tmp_path / "here").symlink_to(tmp_path)
+    for name in (link, tmp_path / "new" / ".." / "new" / "x.tflite", tmp_path / "here" / "new" / "x.tflite"):
+        with pytest.raises(MaskConverError, match=r"is the same file as .*; give another file to write"):
+            refuse_own_input(name, tmp_path / "other", output)
+    refuse_own_input(link, tmp_path / "other")
 
 
 def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
