@@ -28,7 +28,7 @@ from maskconver_mobile.converters.quantization.target import (
     write_to_target,
 )
 from maskconver_mobile.converters.quantization.verdict import doubts, verdict_of
-from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.errors import GateShut, MaskConverError
 from maskconver_mobile.evaluation.comparison import Comparison, compare
 from maskconver_mobile.files import ensure_writable, replacing
 from maskconver_mobile.formats import format_of
@@ -119,7 +119,7 @@ def quantize_file(
         progress: called with a description and a count, gives a context whose value is called after each step.
 
     Raises:
-        MaskConverError: anything about the input or the output is not as it should be, or the gate is shut.
+        MaskConverError: anything about the input or the output is not as it should be, or the gate is shut (`GateShut`).
     """
     chosen = find_recipe(recipe)
     keep_float = (keep_float,) if isinstance(keep_float, str) else keep_float
@@ -167,7 +167,7 @@ def quantize_file(
             loss, unread = 1 - whole.agreement, unread + whole.skipped
         if loss is not None and loss > max_loss:
             ways = "--keep-float, --target-agreement, --analyse" if chosen.activation_bits else "--keep-float"
-            raise MaskConverError(
+            raise GateShut(
                 f"{output}: not written; recipe {recipe} changes the category of {loss:.2%} of the pixels, more than "
                 f"{max_loss:.2%}; keep layers float ({ways}) or choose another recipe"
             )

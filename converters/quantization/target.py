@@ -14,7 +14,7 @@ from maskconver_mobile.converters.quantization.calibration import CalibrationSet
 from maskconver_mobile.converters.quantization.recipes import Operation, Recipe
 from maskconver_mobile.converters.quantization.sensitivity import Cost, HeadNoise, decibel, layer_costs
 from maskconver_mobile.converters.quantization.static_model import StaticModel
-from maskconver_mobile.errors import MaskConverError
+from maskconver_mobile.errors import GateShut, MaskConverError
 from maskconver_mobile.evaluation.stability import CategoryMap, Where, agreement, noisy_images, stable_pixels
 from maskconver_mobile.inference.image import load_image
 from maskconver_mobile.segmenter import Segmenter
@@ -255,7 +255,7 @@ def write_to_target(
         The card in the file, and what was tried.
 
     Raises:
-        MaskConverError: no mix reaches the target.
+        GateShut: no mix reaches the target.
     """
     count, wanted, stable = -1, target, 0.0
     while count < 0 or count < len(search.blocks):
@@ -267,7 +267,7 @@ def write_to_target(
             written = replace(mix, stable=stable, agreement=same, bytes=path.stat().st_size)
             return card, Search(target, judge.count, search.tried, written)
         wanted = min(target + mix.stable - stable, 1.0)
-    raise MaskConverError(
+    raise GateShut(
         f"--target-agreement {target}: not reached, nothing written; with every layer in float "
         f"{stable:.4f} of the stable pixels keep their category; ask for less"
     )
