@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo picture phone test fast-test slow-test coverage lint types check lowest matrix docs parity results clean
+.PHONY: demo picture phone test test-converters test-others fast-test coverage lint types check lowest matrix docs parity results clean
 
 demo: $(VENV)/.convert
 	$(BIN)/maskconver-mobile demo --output out
@@ -17,13 +17,21 @@ picture: demo
 phone: $(VENV)/.adb $(if $(APK),,android)
 	$(BIN)/maskconver-mobile demo --adb $(if $(APK),--app $(APK))
 
-test: coverage slow-test
+# All tests, in two halves side by side, and what the fast ones reach (see coverage).
+test: $(VENV)/.dev
+	rm -f .coverage .coverage.*
+	$(MAKE) -j2 test-converters test-others
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test-converters: TESTS := tests/converters
+test-others: TESTS := tests/runtime tests/benchmarks $(wildcard tests/test_*.py)
+test-converters test-others: $(VENV)/.dev
+	COVERAGE_CORE=sysmon $(BIN)/coverage run --parallel-mode $(BIN)/pytest -m "not slow" $(TESTS)
+	$(BIN)/pytest -m slow $(TESTS)
 
 fast-test: $(VENV)/.dev
 	$(BIN)/pytest -m "not slow"
-
-slow-test: $(VENV)/.dev
-	$(BIN)/pytest -m slow
 
 # What the fast tests reach of the Python packages, the least reached files first. Before Python 3.12, which has
 # sys.monitoring, watching them takes two thirds more of the processor.
