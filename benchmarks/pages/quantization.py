@@ -51,7 +51,7 @@ class Row:
 @click.option("--images", multiple=True, required=True, type=click.Path(path_type=Path))
 @click.option("--annotations", multiple=True, required=True, type=click.Path(path_type=Path))
 @click.option("--panoptic-dir", "panoptic_dirs", multiple=True, required=True, type=click.Path(path_type=Path))
-@click.option("--large", type=click.IntRange(32), default=640, show_default=True, help="Side of the second input size.")
+@click.option("--large", type=click.IntRange(0), default=640, show_default=True, help="Side of a second input; 0: none.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The Markdown file to write.")
 def main(
     config: Path,
@@ -67,7 +67,7 @@ def main(
     truth = read_ground_truth(images, annotations, panoptic_dirs)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for size in (None, (large, large)):
+        for size in (None, (large, large)) if large else (None,):
             for runtime in RUNTIMES:
                 models = make_models(Path(folder), runtime, config, checkpoint, calibration, size)
                 rows.extend(measure_models(runtime, models, truth, patient=size is None))
