@@ -51,7 +51,7 @@ class Row:
 @click.option("--images", multiple=True, required=True, type=click.Path(path_type=Path))
 @click.option("--annotations", multiple=True, required=True, type=click.Path(path_type=Path))
 @click.option("--panoptic-dir", "panoptic_dirs", multiple=True, required=True, type=click.Path(path_type=Path))
-@click.option("--large", type=click.IntRange(0), default=640, show_default=True, help="Side of a second input; 0: none.")
+@click.option("--large", type=click.IntRange(0), default=640, show_default=True, help="Second side; 0: none.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The Markdown file to write.")
 def main(
     config: Path,
