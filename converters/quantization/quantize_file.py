@@ -119,7 +119,7 @@ def quantize_file(
         progress: called with a description and a count, gives a context whose value is called after each step.
 
     Raises:
-        MaskConverError: anything about input or output is not as it should be; `GateShut`: the result is not good enough.
+        MaskConverError: anything about input or output is not as it should be; `GateShut`: the result is not good.
     """
     chosen = find_recipe(recipe)
     keep_float = (keep_float,) if isinstance(keep_float, str) else keep_float
