@@ -75,6 +75,9 @@ class Backend(ABC):
         """A float model that is about to be quantized, and its card."""
 
     @abstractmethod
+    def static(self) -> type[StaticModel]:
+        """What makes a model of the format ready for recipes with integer activations."""
+
     def ready(
         self,
         content: bytes,
@@ -86,6 +89,7 @@ class Backend(ABC):
         on_image: Callable[[], None],
     ) -> StaticModel:
         """The model made ready for a recipe with integer activations, as `quantize` makes it."""
+        return self.static()(content, card, recipe, calibration, keep_float, on_image)
 
     @abstractmethod
     def quantize(
@@ -133,18 +137,9 @@ class TfliteBackend(Backend):
         select(operations(file.content, file.card.roles), keep_float, recipe, file.card.joined)
         return file.content, file.card
 
-    def ready(
-        self,
-        content: bytes,
-        card: ModelCard,
-        recipe: Recipe,
-        *,
-        calibration: Sequence[Tensor],
-        keep_float: Sequence[str],
-        on_image: Callable[[], None],
-    ) -> StaticModel:
+    def static(self) -> type[StaticModel]:
         """See `quantize.StaticFlatbuffer`."""
-        return StaticFlatbuffer(content, card, recipe, calibration, keep_float, on_image)
+        return StaticFlatbuffer
 
     def quantize(
         self,
@@ -203,20 +198,11 @@ class OnnxBackend(Backend):
         check_model(file.card, recipe)
         return file.content, file.card
 
-    def ready(
-        self,
-        content: bytes,
-        card: ModelCard,
-        recipe: Recipe,
-        *,
-        calibration: Sequence[Tensor],
-        keep_float: Sequence[str],
-        on_image: Callable[[], None],
-    ) -> StaticModel:
+    def static(self) -> type[StaticModel]:
         """See `quantize.StaticOnnx`."""
         from maskconver_mobile.converters.backends.onnx.quantize import StaticOnnx
 
-        return StaticOnnx(content, card, recipe, calibration, keep_float, on_image)
+        return StaticOnnx
 
     def quantize(
         self,

@@ -14,9 +14,8 @@ def block_sums(builder: GraphBuilder) -> int:
     """Sum the class map of proposals in blocks of hidden channels: h W + b = (h1 W1 + b) + h2 W2 + ...
 
     Sums of float16 lose a part of what they have reached with every product; those of blocks reach less. The blocks
-    are outputs of as many hidden layers, so that nothing has to be sliced. The bias, about as large as the sum and of
-    opposite sign, joins first: what is added to it then comes closer to 0 with each block, where float16 is finest.
-    Behind the last block it would leave neighbors of a peak equal to it, and one object would be found twice.
+    are outputs of as many hidden layers, so that nothing has to be sliced. The bias joins the first block, so that the
+    last thing to be added is a block, which tells equal sums apart (`lower_proposals.tie_distance`).
     """
     graph = builder.graph
     count = 0

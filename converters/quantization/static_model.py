@@ -1,16 +1,18 @@
 """A float model made ready for integer maps, whatever its format; which operations get them is chosen afterwards."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskconver_mobile.card import ModelCard
 from maskconver_mobile.converters.quantization.calibration import Tensor
 from maskconver_mobile.converters.quantization.float_graph import FloatGraph
 from maskconver_mobile.converters.quantization.policy import NETWORK
-from maskconver_mobile.converters.quantization.recipes import Operation
+from maskconver_mobile.converters.quantization.recipes import Operation, Recipe, check_calibration, with_joined
 from maskconver_mobile.formats import Format
 from maskconver_mobile.formats.engines import open_engine
 from maskconver_mobile.formats.runtimes import default_threads
@@ -29,6 +31,33 @@ class StaticModel(ABC):
     format: Format
     operations: list[Operation]
 
+    def __init__(
+        self,
+        content: bytes,
+        card: ModelCard,
+        recipe: Recipe,
+        calibration: Sequence[Tensor],
+        keep_float: Sequence[str] = (),
+        on_image: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Of a float model; what goes in is that of the format's function that quantizes.
+
+        Raises:
+            MaskConverError: there are no calibration inputs, or a pattern matches no layer.
+        """
+        check_calibration(recipe, calibration)
+        self._content, self._card, self._recipe, self._keep_float = content, card, recipe, keep_float
+        self._kept = with_joined(recipe.kept(keep_float), card.joined)
+        self._prepare(calibration, on_image)
+
+    @abstractmethod
+    def _prepare(self, calibration: Sequence[Tensor], on_image: Callable[[], None]) -> None:
+        """Even out and round weights, measure ranges, and set `operations`."""
+
+    @abstractmethod
+    def _cut(self) -> set[str]:
+        """Leave out what follows the heads; names of the operations that stay."""
+
     @property
     def layers(self) -> list[str]:
         """Paths of the operations' layers, in the graph's order."""
@@ -38,9 +67,12 @@ class StaticModel(ABC):
     def float_graph(self) -> FloatGraph:
         """The model with the kernels that float layers have."""
 
-    @abstractmethod
     def heads(self) -> "StaticModel":
         """The same up to where the heads end, before the choice of proposals; their maps [1, h, w, c] come out."""
+        cut = copy(self)
+        names = cut._cut()
+        cut.operations = [op for op in self.operations if op.name in names]
+        return cut
 
     @abstractmethod
     def apply(self, chosen: Sequence[Operation]) -> bytes:

@@ -1,7 +1,6 @@
 """The examples of docs/architecture.md, and its picture."""
 
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from checkpoints import random_weights
+from command_line import run
 from models import TINY
 
-from maskconver_mobile.cli import main
 from maskconver_mobile.converters.compiler import compile_graph
 from maskconver_mobile.converters.config import read_config
 from maskconver_mobile.converters.graph.builder import GraphBuilder
@@ -68,13 +67,6 @@ def test_the_picture_is_that_of_the_code() -> None:
     names: dict[str, Any] = {"__name__": "flow"}
     exec((DOCS / "flow.py").read_text(), names)  # noqa: S102
     assert names["flow"]() == (DOCS / "flow.svg").read_text(), "python docs/flow.py docs/flow.svg"
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["maskconver-mobile", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 def test_a_model_says_what_was_done_to_it(

@@ -2,18 +2,17 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from command_line import run
 from models import TINY, Models, golden_inputs, run_tflite
 from numpy.typing import NDArray
 from PIL import Image
 
 from maskconver_mobile import extras, verbs
-from maskconver_mobile.cli import main
 from maskconver_mobile.cli.quantize import RECIPES as RECIPE_CHOICES
 from maskconver_mobile.converters.backends.tflite.flatbuffer import Flatbuffer
 from maskconver_mobile.converters.backends.tflite.pixel_input import fold_normalisation
@@ -306,13 +305,6 @@ def test_onnx_files_take_the_same_path(tmp_path: Path) -> None:
 
 def test_the_command_line_knows_every_recipe() -> None:
     assert set(RECIPE_CHOICES) == set(RECIPES)
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["maskconver-mobile", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 def test_command_line(

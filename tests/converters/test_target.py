@@ -1,7 +1,6 @@
 """The search for a mix that reaches a target agreement: what it tries, what it writes, and what it refuses."""
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import run
 from models import Models
 from PIL import Image
 
 import maskconver_mobile
 from maskconver_mobile.card import ModelCard
-from maskconver_mobile.cli import main
 from maskconver_mobile.converters.quantization import target
 from maskconver_mobile.converters.quantization.quantize_file import quantize_file
 from maskconver_mobile.converters.quantization.target import Judge, Mix, MixSearch, block_of, write_to_target
@@ -248,13 +247,6 @@ def test_bad_requests(onnx_models: Models, photos: Path, tmp_path: Path, change:
     with pytest.raises(MaskConverError, match=message):
         quantize_file(onnx_models.get(), tmp_path / "x.onnx", **request)
     assert not list(tmp_path.iterdir())
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["maskconver-mobile", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 def test_command_line(

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -24,12 +23,10 @@ from maskconver_mobile.converters.quantization.recipes import (
     Recipe,
     Roles,
     allowed,
-    check_calibration,
     check_quantizable,
     find_recipe,
     layer_of,
     select,
-    with_joined,
 )
 from maskconver_mobile.converters.quantization.rounding import round_weights
 from maskconver_mobile.converters.quantization.static_model import StaticModel, Wires, until_heads
@@ -98,23 +95,14 @@ class StaticOnnx(StaticModel):
 
     format = ONNX
 
-    def __init__(
-        self,
-        content: bytes,
-        card: ModelCard,
-        recipe: Recipe,
-        calibration: Sequence[Tensor],
-        keep_float: Sequence[str] = (),
-        on_image: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._content, self._card, self._recipe = content, card, recipe
-        self._model = model = checked(onnx.load_model_from_string(content))
-        found = select(find_operations(model, card.roles), keep_float, recipe, card.joined)
+    def _prepare(self, calibration: Sequence[Tensor], on_image: Callable[[], None]) -> None:
+        card, recipe = self._card, self._recipe
+        self._model = model = checked(onnx.load_model_from_string(self._content))
+        found = select(find_operations(model, card.roles), self._keep_float, recipe, card.joined)
         self.operations = [op for op in found if op.integer or op.kind == "Gemm"]
-        check_calibration(recipe, calibration)
         graph = OnnxFloatGraph(model)
         equalize(graph, calibration, on_image)
-        steps = round_weights(graph, calibration, on_image, with_joined(recipe.kept(keep_float), card.joined))
+        steps = round_weights(graph, calibration, on_image, self._kept)
         self._steps = {
             each.operator.input[1]: steps[each.output] for each in graph.convolutions() if each.output in steps
         }
@@ -124,13 +112,9 @@ class StaticOnnx(StaticModel):
         """The model as it was given."""
         return OnnxFloatGraph(checked(onnx.load_model_from_string(self._content)))
 
-    def heads(self) -> "StaticOnnx":
-        """The same up to where the heads end."""
-        cut = copy(self)
-        cut._model = _cut_at_heads(self._model)
-        names = {node.name for node in cut._model.graph.node}
-        cut.operations = [op for op in self.operations if op.name in names]
-        return cut
+    def _cut(self) -> set[str]:
+        self._model = _cut_at_heads(self._model)
+        return {node.name for node in self._model.graph.node}
 
     def apply(self, chosen: Sequence[Operation]) -> bytes:
         """A model without its card."""

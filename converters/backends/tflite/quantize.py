@@ -5,7 +5,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr
-from copy import copy
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -33,13 +32,11 @@ from maskconver_mobile.converters.quantization.recipes import (
     Recipe,
     Roles,
     allowed,
-    check_calibration,
     check_quantizable,
     find_recipe,
     layer_of,
     matches,
     select,
-    with_joined,
 )
 from maskconver_mobile.converters.quantization.rounding import round_weights
 from maskconver_mobile.converters.quantization.static_model import StaticModel, Wires, until_heads
@@ -119,23 +116,13 @@ class StaticFlatbuffer(StaticModel):
 
     format = TFLITE
 
-    def __init__(
-        self,
-        content: bytes,
-        card: ModelCard,
-        recipe: Recipe,
-        calibration: Sequence[Tensor],
-        keep_float: Sequence[str] = (),
-        on_image: Callable[[], None] = lambda: None,
-    ) -> None:
-        check_calibration(recipe, calibration)
-        self._content, self._card, self._recipe = content, card, recipe
-        kept = with_joined(recipe.kept(keep_float), card.joined)
-        self._pixels = takes_pixels(content, card, recipe, kept)
+    def _prepare(self, calibration: Sequence[Tensor], on_image: Callable[[], None]) -> None:
+        content, card, recipe = self._content, self._card, self._recipe
+        self._pixels = takes_pixels(content, card, recipe, self._kept)
         self._graph = prepare(
-            content, recipe, calibration, on_image, pixels=self._pixels, roles=card.roles, keep_float=kept
+            content, recipe, calibration, on_image, pixels=self._pixels, roles=card.roles, keep_float=self._kept
         )
-        found = select(operations(self._graph, card.roles), keep_float, recipe, card.joined)
+        found = select(operations(self._graph, card.roles), self._keep_float, recipe, card.joined)
         self.operations = [op for op in found if _turns_integer(op, recipe)]
         self._ranges = FlatbufferGraph(self._graph).ranges(
             integer_tensors(self._graph, self.operations), calibration, recipe.activation_bits, on_image
@@ -147,13 +134,9 @@ class StaticFlatbuffer(StaticModel):
         """The model as it was given."""
         return FlatbufferGraph(self._content)
 
-    def heads(self) -> "StaticFlatbuffer":
-        """The same up to where the heads end."""
-        cut = copy(self)
-        cut._graph = _cut_at_heads(self._graph)
-        names = {op.name for op in operations(cut._graph, self._card.roles)}
-        cut.operations = [op for op in self.operations if op.name in names]
-        return cut
+    def _cut(self) -> set[str]:
+        self._graph = _cut_at_heads(self._graph)
+        return {op.name for op in operations(self._graph, self._card.roles)}
 
     def apply(self, chosen: Sequence[Operation]) -> bytes:
         """A flatbuffer as the quantizer leaves it."""
@@ -261,7 +244,6 @@ def statistics(content: bytes, ranges: Ranges) -> Statistics:
 
 def apply_static(content: bytes, ranges: Statistics, recipe: Recipe, chosen: Sequence[Operation]) -> bytes:
     """Integer weights and activations for `chosen`; a flatbuffer as the quantizer leaves it."""
-    chosen = [op for op in chosen if _turns_integer(op, recipe)]
     if not chosen:
         return content
     quantizer = _quantizer(content)
